@@ -1,0 +1,1 @@
+"""The hardware: core, translation, bus, devices, run control, events."""

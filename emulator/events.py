@@ -1,0 +1,90 @@
+"""The typed event stream: what the hardware did, in the order in which it did it.
+
+The native machine and the devices write into one buffer; `EventStream` drains it and hands each event to whoever
+listens. Kinds and their arguments are those of ``enum event_kind`` in native/api.h.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from emulator.native import ffi, lib
+
+BATCH = 4096
+
+
+class EventKind(enum.IntEnum):
+    """What happened; the comment names the arguments."""
+
+    SMC = lib.EVENT_SMC  # function, x1..x5, exception level, world
+    SMC_RETURN = lib.EVENT_SMC_RETURN  # x0..x5, exception level, world
+    EXCEPTION = lib.EVENT_EXCEPTION  # syndrome, FAR, return address, from level, to level, IPA, vector, NS
+    DENIED = lib.EVENT_DENIED  # address, NSAID, secure, write, filter, reported as an error
+    DEVICE_WRITE = lib.EVENT_DEVICE_WRITE  # device, offset, size, value, secure
+    UNDECLARED = lib.EVENT_UNDECLARED  # device, offset, size, value, write, secure
+    SMMU_COMMAND = lib.EVENT_SMMU_COMMAND  # the command's two words
+    SMMU_FAULT = lib.EVENT_SMMU_FAULT  # stream, input address, event code, write
+    DMA = lib.EVENT_DMA  # stream, input address, output address, bytes, write
+    TLB = lib.EVENT_TLB  # op1, CRm, op2, operand
+    NOTE = lib.EVENT_NOTE  # whatever Python puts into the stream
+
+
+class Filter(enum.IntEnum):
+    """Which filter denied an access."""
+
+    TZASC = lib.FILTER_TZASC
+    TZPC = lib.FILTER_TZPC
+    DECODE = lib.FILTER_DECODE  # nothing decodes the address
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event at a guest time (instructions executed)."""
+
+    kind: EventKind
+    instruction: int
+    args: tuple[int, ...]
+
+
+Listener: TypeAlias = Callable[[Event], None]
+
+
+class EventStream:
+    """Selects which kinds are recorded, and hands them on when drained."""
+
+    def __init__(self, machine: object) -> None:
+        self._machine = machine
+        self._listeners: list[tuple[frozenset[EventKind], Listener]] = []
+        self._batch = ffi.new("struct event[]", BATCH)
+
+    def listen(self, kinds: Iterable[EventKind], listener: Listener) -> None:
+        """From now on record ``kinds`` and call ``listener`` for each at every drain."""
+        self._listeners.append((frozenset(kinds), listener))
+        self._select()
+
+    def ignore(self, listener: Listener) -> None:
+        """Stop calling ``listener``; kinds that nobody listens to are no longer recorded."""
+        self.drain()
+        self._listeners = [entry for entry in self._listeners if entry[1] != listener]
+        self._select()
+
+    def emit(self, kind: EventKind, *args: int) -> None:
+        """Put an event of our own into the stream, after all that the hardware has put there."""
+        lib.events_emit(self._machine, kind, args, len(args))
+
+    def drain(self) -> None:
+        """Hand over everything recorded so far."""
+        while count := lib.events_drain(self._machine, self._batch, BATCH):
+            for raw in self._batch[0:count]:
+                event = Event(EventKind(raw.kind), raw.instruction, tuple(raw.args))
+                for kinds, listener in self._listeners:
+                    if event.kind in kinds:
+                        listener(event)
+
+    def _select(self) -> None:
+        wanted = {kind for kinds, _ in self._listeners for kind in kinds}
+        lib.events_select(self._machine, sum(1 << kind for kind in wanted))
+        lib.core_watch_calls(self._machine, EventKind.SMC_RETURN in wanted)

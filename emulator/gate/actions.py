@@ -1,0 +1,158 @@
+"""What a kernel flow may ask of its gate: the actions, and the typed steps that yield them.
+
+A flow is a generator: it yields one action and gets that action's result back. All of a flow's input arrives this way,
+so a flow is replayed by sending the same values again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Registers: TypeAlias = tuple[int, ...]
+Argument: TypeAlias = "int | float | bytes | str | tuple[Argument, ...]"
+
+
+@dataclass(frozen=True)
+class Smc:
+    """SMC #0 with x0 = ``function`` and x1.. = ``arguments`` (at most 7; the rest of x1-x7 are zero)."""
+
+    function: int
+    arguments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tlbi:
+    """TLBI VALE1IS of ``operand`` = VA >> 12 | ASID << 48, or VMALLE1IS for ``ALL_ENTRIES``, with its barriers."""
+
+    operand: int
+
+
+ALL_ENTRIES = 0xFFFF_FFFF_FFFF_FFFF
+
+
+@dataclass(frozen=True)
+class Wait:
+    """WFI: guest time moves to the next event of a device."""
+
+
+@dataclass(frozen=True)
+class Counter:
+    """CNTPCT_EL0."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Copy ``size`` bytes of normal memory from virtual address ``va``."""
+
+    va: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Write:
+    """Copy ``data`` to virtual address ``va``."""
+
+    va: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Load:
+    """One device access of ``width`` bytes (1, 2, 4 or 8)."""
+
+    va: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """One device access of ``width`` bytes (1, 2, 4 or 8)."""
+
+    va: int
+    width: int
+    value: int
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A declared native computation over virtual addresses; its result is one small integer."""
+
+    name: str
+    arguments: tuple[Argument, ...] = ()
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Nothing but guest time: ``instructions`` in the busy loop."""
+
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something an app shows to its user; it leaves the guest and nothing comes back."""
+
+    kind: str
+    numbers: tuple[int, ...] = ()
+    data: bytes = b""
+
+
+Action: TypeAlias = Smc | Tlbi | Wait | Counter | Read | Write | Load | Store | Compute | Charge | Notice
+Reply: TypeAlias = Registers | bytes | int | None
+
+
+def smc(function: int, *arguments: int) -> Generator[Action, Reply, Registers]:
+    """x0-x7 as the SMC returns them, x0 read as a signed status."""
+    reply = yield Smc(function, arguments)
+    assert isinstance(reply, tuple)
+    return (reply[0] - (reply[0] >> 63 << 64), *reply[1:])
+
+
+def tlbi(operand: int) -> Generator[Action, Reply, None]:
+    yield Tlbi(operand)
+
+
+def wait() -> Generator[Action, Reply, None]:
+    yield Wait()
+
+
+def counter() -> Generator[Action, Reply, int]:
+    """CNTPCT_EL0 in ticks."""
+    return _integer((yield Counter()))
+
+
+def read(va: int, size: int) -> Generator[Action, Reply, bytes]:
+    reply = yield Read(va, size)
+    assert isinstance(reply, bytes)
+    return reply
+
+
+def write(va: int, data: bytes) -> Generator[Action, Reply, None]:
+    yield Write(va, data)
+
+
+def load(va: int, width: int = 4) -> Generator[Action, Reply, int]:
+    return _integer((yield Load(va, width)))
+
+
+def store(va: int, value: int, width: int = 4) -> Generator[Action, Reply, None]:
+    yield Store(va, width, value)
+
+
+def compute(name: str, *arguments: Argument) -> Generator[Action, Reply, int]:
+    return _integer((yield Compute(name, arguments)))
+
+
+def charge(instructions: int) -> Generator[Action, Reply, None]:
+    yield Charge(instructions)
+
+
+def notice(kind: str, *numbers: int, data: bytes = b"") -> Generator[Action, Reply, None]:
+    yield Notice(kind, numbers, data)
+
+
+def _integer(reply: Reply) -> int:
+    assert isinstance(reply, int)
+    return reply

@@ -1,0 +1,159 @@
+"""Performs the actions of one kernel's flows at its gate, and makes each cost what it costs.
+
+An action through the port is performed at once; then the gate spins for its cost, in stays of at most ``MAX_CHARGE``
+instructions, and only then does the flow go on. So guest time, deadlines and (later) interrupts see Python work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emulator import costs
+from emulator.world_port import PortAbort, WorldPort
+
+from .actions import (
+    Argument,
+    Charge,
+    Compute,
+    Counter,
+    Load,
+    Notice,
+    Read,
+    Reply,
+    Smc,
+    Store,
+    Tlbi,
+    Wait,
+    Write,
+)
+from .operations import Operations
+from .site import Gate
+from .thread import FlowFactory, Sent, Thread
+
+
+class Runner:
+    """Runs one thread at a time; ``finished`` is called when the current one ends and must say what comes next.
+
+    ``clock`` is CNTPCT_EL0 in ticks; ``show`` takes the notices of apps.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        port: WorldPort,
+        operations: Operations,
+        clock: Callable[[], int],
+        finished: Callable[[Thread], None],
+        show: Callable[[Notice], None] = lambda notice: None,
+    ) -> None:
+        self.gate = gate
+        self.current: Thread | None = None
+        self.journal: list[Sent] = []
+        self._port = port
+        self._operations = operations
+        self._clock = clock
+        self._finished = finished
+        self._show = show
+        self._threads = 0
+        self._live = 0
+        self._debt = 0
+        self._reply: Reply | PortAbort = None
+        self._reply_in_registers = False
+
+    def start(self, name: str, flow: FlowFactory, arguments: tuple[Argument, ...] = ()) -> Thread:
+        """Make a thread; ``resume`` runs it."""
+        self._threads += 1
+        self._live += 1
+        return Thread(self._threads, name, flow, arguments)
+
+    def resume(self, thread: Thread, value: Reply | PortAbort = None) -> None:
+        """Send ``value`` into ``thread`` and do what it asks; leaves the core at a site, or the thread finished."""
+        self.current = thread
+        self._advance(value)
+
+    def suspend(self) -> Thread | None:
+        """Leave the current thread waiting for its last action (the SMC by which it left this world)."""
+        thread, self.current = self.current, None
+        return thread
+
+    def returned(self) -> None:
+        """The core came back from a site: pay what is still owed, then go on with the flow."""
+        if self._debt:
+            self._pay()
+        else:
+            self._advance(self.gate.registers() if self._reply_in_registers else self._reply)
+
+    def _advance(self, value: Reply | PortAbort) -> None:
+        thread = self.current
+        assert thread is not None, f"the {self.gate.world.name.lower()} gate returned to no thread"
+        while True:
+            self.journal.append(Sent(thread.id, value))
+            try:
+                action = thread.step(value)
+            except Exception:
+                self._forget()
+                raise
+            if action is None:
+                self._forget()
+                self._finished(thread)
+                return
+            self._reply, self._reply_in_registers = None, False
+            match action:
+                case Smc(function, arguments):
+                    self._reply_in_registers = True
+                    self.gate.smc(function, arguments)
+                    return
+                case Tlbi(operand):
+                    self.gate.tlbi(operand)
+                    return
+                case Wait():
+                    self.gate.idle()
+                    return
+                case Notice():
+                    self._show(action)
+                    value = None
+                case _:
+                    self._debt = self._perform(action)
+                    self._pay()
+                    return
+
+    def _perform(self, action: Read | Write | Load | Store | Compute | Charge | Counter) -> int:
+        """Do ``action``, keep its result for the flow, and return its cost in instructions."""
+        try:
+            match action:
+                case Read(va, size):
+                    self._reply = self._port.read(va, size)
+                    return costs.copy(size)
+                case Write(va, data):
+                    self._port.write(va, data)
+                    return costs.copy(len(data))
+                case Load(va, width):
+                    self._reply = self._port.load(va, width)
+                    return costs.MMIO_ACCESS
+                case Store(va, width, value):
+                    self._port.store(va, width, value)
+                    return costs.MMIO_ACCESS
+                case Counter():
+                    self._reply = self._clock()
+                    return costs.COUNTER_READ
+                case Charge(instructions):
+                    return instructions
+                case Compute(name, arguments):
+                    operation = self._operations[name]
+                    self._reply = operation.run(self._port, *arguments)
+                    return operation.cost(*arguments)
+        except PortAbort as abort:
+            self._reply = abort
+            return costs.PORT_ACCESS
+
+    def _pay(self) -> None:
+        stay = min(self._debt, costs.MAX_CHARGE)
+        self._debt -= stay
+        self.gate.spin(stay)
+
+    def _forget(self) -> None:
+        """The current thread is over."""
+        self.current = None
+        self._live -= 1
+        if not self._live:
+            self.journal.clear()

@@ -1,0 +1,112 @@
+"""One gate: the small AArch64 image in which a Python kernel lives, driven through its symbols.
+
+The kernel leaves the gate only by resuming the core at a site, with the registers its compiled code would have set; it
+is woken by an arrival, a WFI at a symbol of its own (firmware/gate/gate.S).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Protocol
+
+from emulator.world import World
+
+from .actions import Registers
+
+RESULT_REGISTERS = 8
+ARGUMENT_REGISTERS = 8
+
+
+class Site(enum.Enum):
+    """Where the core is resumed."""
+
+    SMC = "gate_smc"
+    BUSY = "gate_busy"
+    TLBI = "gate_tlbi"
+    IDLE = "gate_idle"
+
+
+class Arrival(enum.Enum):
+    """Why the core stands in the gate again."""
+
+    BOOT = "arrive_boot"
+    RETURN = "arrive_return"
+    IDLE = "gate_idle"
+    ENTRY = "arrive_entry"
+    REVOCATION = "arrive_revocation"
+    SYNC = "arrive_sync"
+    IRQ = "arrive_irq"
+    FIQ = "arrive_fiq"
+    SERROR = "arrive_serror"
+
+
+INSTRUCTIONS_PER_TURN = 2  # SUBS, B.NE
+
+
+class Core(Protocol):
+    """What a gate needs of a core."""
+
+    pc: int
+
+    @property
+    def x(self) -> CoreRegisters: ...
+
+    @property
+    def world(self) -> World: ...
+
+
+class CoreRegisters(Protocol):
+    """x0-x30 by index."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
+class GateFault(Exception):
+    """A kernel's gate took an exception that its kernel cannot survive."""
+
+
+class Gate:
+    """The gate of ``world``, loaded at ``base``; ``symbols`` are its image's, relative to address 0."""
+
+    def __init__(self, core: Core, world: World, symbols: Mapping[str, int], base: int) -> None:
+        self.world = world
+        self.base = base
+        self._core = core
+        self._symbols = symbols
+        self._arrivals = {base + symbols[arrival.value]: arrival for arrival in Arrival}
+
+    def address(self, symbol: str) -> int:
+        return self.base + self._symbols[symbol]
+
+    def arrival(self, pc: int) -> Arrival | None:
+        """The arrival a stop at ``pc`` means to this gate; None if the core stands elsewhere."""
+        return self._arrivals.get(pc) if self._core.world is self.world else None
+
+    def registers(self, count: int = RESULT_REGISTERS) -> Registers:
+        return tuple(self._core.x[index] for index in range(count))
+
+    def smc(self, function: int, arguments: tuple[int, ...]) -> None:
+        if len(arguments) >= ARGUMENT_REGISTERS:
+            raise ValueError(f"SMC {function:#x} has {len(arguments)} arguments, x1-x7 hold 7")
+        values = (function, *arguments, *[0] * (ARGUMENT_REGISTERS - 1 - len(arguments)))
+        for index, value in enumerate(values):
+            self._core.x[index] = value
+        self._resume(Site.SMC)
+
+    def spin(self, instructions: int) -> None:
+        """At least one turn; an odd count is rounded up."""
+        self._core.x[0] = max(1, -(-instructions // INSTRUCTIONS_PER_TURN))
+        self._resume(Site.BUSY)
+
+    def tlbi(self, operand: int) -> None:
+        self._core.x[0] = operand
+        self._resume(Site.TLBI)
+
+    def idle(self) -> None:
+        self._resume(Site.IDLE)
+
+    def _resume(self, site: Site) -> None:
+        self._core.pc = self.address(site.value)

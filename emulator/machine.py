@@ -1,0 +1,171 @@
+"""The machine: core, memory, filters and devices, and the run loop as Python sees it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+from emulator.core import Core
+from emulator.devices.device import BusError
+from emulator.events import EventStream
+from emulator.image import Image
+from emulator.memory_map import DEVICES, DRAM_BASE, SECURE_SRAM, DramLayout, Window
+from emulator.native import ffi, lib
+from emulator.world import World
+from emulator.world_port import WorldPort
+
+NO_LIMIT = (1 << 64) - 1
+
+
+class MachineError(Exception):
+    """The host cannot give the machine what it needs."""
+
+
+class Lost(Exception):
+    """The core takes exceptions without end, or the engine met what no guest can cause."""
+
+
+class StopReason(enum.IntEnum):
+    """Why `Machine.run` came back."""
+
+    WFI = lib.STOP_WFI
+    BUDGET = lib.STOP_BUDGET
+    HALTED = lib.STOP_HALTED
+
+
+@dataclass(frozen=True)
+class Stop:
+    """``pc`` is that of the WFI, or of the next instruction."""
+
+    reason: StopReason
+    pc: int
+
+
+class MmioDevice(Protocol):
+    """A device as the bus sees it; it raises BusError to refuse an access."""
+
+    def read(self, offset: int, size: int, secure: bool) -> int: ...
+
+    def write(self, offset: int, size: int, value: int, secure: bool) -> None: ...
+
+
+class Machine:
+    """A board without its devices: `attach` them, `load` images, `reset`, `run`."""
+
+    def __init__(self, layout: DramLayout) -> None:
+        self.layout = layout
+        self.native = ffi.gc(
+            lib.machine_new(DRAM_BASE, layout.size, SECURE_SRAM.base, SECURE_SRAM.size), lib.machine_free
+        )
+        if error := ffi.string(lib.machine_error(self.native)):
+            raise MachineError(error.decode())
+        self.core = Core(self.native)
+        self.events = EventStream(self.native)
+        self._devices: dict[int, MmioDevice] = {}
+        self._failure: BaseException | None = None
+        _machines[int(ffi.cast("uintptr_t", self.native))] = self
+
+    def close(self) -> None:
+        """Give the host's memory back; the machine is of no use afterwards."""
+        if _machines.pop(int(ffi.cast("uintptr_t", self.native)), None):
+            ffi.release(self.native)
+
+    def attach(self, window: Window, device: MmioDevice) -> None:
+        """Place a device. Its bit in the TZPC's DECPROT registers is its place in `memory_map.DEVICES`."""
+        index = DEVICES.index(window)
+        self._devices[index] = device
+        lib.machine_add_device(self.native, index, window.base, window.size, index)
+
+    def load(self, image: Image, base: int = 0) -> None:
+        """Put an image into memory as a boot ROM would; ``base`` is added to its addresses."""
+        for segment in image.segments:
+            self.write_physical(base + segment.address, segment.data + bytes(segment.size - len(segment.data)))
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Memory as a boot ROM or a test sees it: past every filter. Raises ValueError where there is none."""
+        buffer = ffi.new("uint8_t[]", size)
+        if not lib.memory_read(self.native, address, buffer, size):
+            raise ValueError(f"{address:#x}..{address + size:#x} is not memory")
+        return bytes(ffi.buffer(buffer))
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        if not lib.memory_write(self.native, address, data, len(data)):
+            raise ValueError(f"{address:#x}..{address + len(data):#x} is not memory")
+
+    def reset(self, entry: int) -> None:
+        """Put the core at ``entry``, EL3, MMU off, everything masked."""
+        lib.core_reset(self.native, entry)
+
+    def port(self, world: World) -> WorldPort:
+        return WorldPort(self.native, world)
+
+    @property
+    def instructions(self) -> int:
+        """Guest time."""
+        return int(lib.core_instructions(self.native))
+
+    def run(self, until: int | None = None) -> Stop:
+        """Run to a WFI, or until guest time reaches ``until``, to the exact instruction.
+
+        Raises what a device raised, KeyboardInterrupt, or Lost.
+        """
+        limit = NO_LIMIT if until is None else until
+        while True:
+            reason = lib.core_run(self.native, limit)
+            self.events.drain()
+            if reason == lib.STOP_EVENTS:
+                continue
+            if reason == lib.STOP_INTERRUPTED:
+                raise KeyboardInterrupt
+            if reason == lib.STOP_CALLBACK and self._failure:
+                failure, self._failure = self._failure, None
+                raise failure
+            pc = self.core.pc
+            if reason == lib.STOP_LOST:
+                raise Lost(self._describe_loss(pc))
+            return Stop(StopReason(reason), pc - 4 if reason == lib.STOP_WFI else pc)
+
+    def advance_to_next_event(self) -> bool:
+        """Guest time jumps to the next event of a device, as in a WFI; False: nothing will ever happen."""
+        due = int(lib.core_next_event(self.native))
+        if due == NO_LIMIT:
+            return False
+        lib.core_advance(self.native, due)
+        return True
+
+    def _describe_loss(self, pc: int) -> str:
+        error = ffi.string(lib.machine_error(self.native)).decode()
+        return error or f"the vector table of EL{self.core.level} faults for ever at {pc:#x}"
+
+    def _access(self, device: int, offset: int, size: int, write: bool, secure: bool, value: int) -> int | None:
+        try:
+            if write:
+                self._devices[device].write(offset, size, value, secure)
+                return value
+            return self._devices[device].read(offset, size, secure)
+        except BusError:
+            return None
+
+    def _failed(self, failure: BaseException) -> None:
+        self._failure = failure
+        lib.machine_callback_failed(self.native)
+
+
+_machines: dict[int, Machine] = {}
+
+
+@ffi.def_extern()
+def device_access(
+    native: object, device: int, offset: int, size: int, write: bool, secure: bool, value: ffi.CData
+) -> bool:
+    machine = _machines[int(ffi.cast("uintptr_t", native))]
+    try:
+        result = machine._access(device, offset, size, write, secure, int(value[0]))
+    except BaseException as failure:  # to be raised again by `run`: no exception can pass through C
+        machine._failed(failure)
+        return False
+    if result is None:
+        return False
+    value[0] = result
+    return True

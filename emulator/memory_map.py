@@ -1,0 +1,132 @@
+"""The platform's physical memory map: the only place where an address, an NSAID or a stream id is written down.
+
+Addresses agree with QEMU's ``virt,secure=on`` wherever that machine has the device.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+PAGE_SIZE = 0x1000
+BLOCK_SIZE = 0x20_0000  # a level 2 block of the 4 KiB granule
+MIB = 0x10_0000
+GIB = 0x4000_0000
+
+COUNTER_HZ = 1_000_000_000  # CNTFRQ_EL0: one tick is one executed instruction
+
+DRAM_BASE = 0x4000_0000
+DRAM_MIN = 64 * MIB
+DRAM_DEFAULT = 1 * GIB
+DRAM_MAX = 16 * GIB
+
+
+class Reach(enum.Enum):
+    """Who may reach a device, before stage 2 narrows it further."""
+
+    NORMAL = "normal"  # the TZPC lets non-secure accesses pass
+    SECURE = "secure"  # secure accesses only
+
+
+@dataclass(frozen=True)
+class Window:
+    """A device's or memory's place: ``size`` bytes at physical address ``base``."""
+
+    name: str
+    base: int
+    size: int
+    reach: Reach
+    what: str
+
+    @property
+    def end(self) -> int:
+        return self.base + self.size
+
+    def __contains__(self, address: int) -> bool:
+        return self.base <= address < self.end
+
+
+UART0 = Window("UART0", 0x0900_0000, 0x1000, Reach.NORMAL, "PL011, the normal world's console")
+UART1 = Window("UART1", 0x0904_0000, 0x1000, Reach.SECURE, "PL011, the secure world's console")
+SMMU = Window("SMMU", 0x0905_0000, 0x2_0000, Reach.SECURE, "SMMUv3 in front of every DMA master, kept by EL3")
+TZASC = Window("TZASC", 0x0A10_0000, 0x1000, Reach.SECURE, "CoreLink TZC-400 in front of DRAM, kept by EL3")
+TZPC = Window("TZPC", 0x0A11_0000, 0x1000, Reach.SECURE, "BP147 protection controller, kept by EL3")
+TRUSTED = Window("TRUSTED", 0x0A12_0000, 0x1000, Reach.SECURE, "fuses, TRNG, counters, provisioned model slots")
+STORAGE = Window("STORAGE", 0x0A13_0000, 0x1000, Reach.NORMAL, "storage controller, DMA master behind the SMMU")
+SECURE_SRAM = Window("SECURE_SRAM", 0x0E00_0000, 16 * MIB, Reach.SECURE, "the EL3 monitor, guarded by the TZPC's R0SIZE")
+
+DEVICES = (UART0, UART1, SMMU, TZASC, TZPC, TRUSTED, STORAGE)
+
+
+class Nsaid(enum.IntEnum):
+    """Non-secure access identity that a bus master presents to the TZC-400."""
+
+    CPU = 0
+    SMMU_WALKER = 1
+    STORAGE = 2
+    NPU0 = 3
+    NPU1 = 4
+    NPU2 = 5
+
+
+class StreamId(enum.IntEnum):
+    """Stream that a DMA master presents to the SMMU."""
+
+    STORAGE = 1
+    NPU0 = 2
+    NPU1 = 3
+    NPU2 = 4
+
+
+@dataclass(frozen=True)
+class DramLayout:
+    """Where the carve-outs of a DRAM of ``size`` bytes lie (all bounds are physical addresses, ends exclusive).
+
+    From the bottom: normal memory, the monitor's normal-memory carve-out (EL2 stub, stage-2 tables, SMMU tables and
+    queues), secure DRAM (secure kernel, then the page-ownership table at its end).
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if not DRAM_MIN <= self.size <= DRAM_MAX or self.size % BLOCK_SIZE:
+            raise ValueError(
+                f"DRAM size {self.size:#x} is not a multiple of 2 MiB between {DRAM_MIN // MIB} MiB"
+                f" and {DRAM_MAX // GIB} GiB"
+            )
+
+    @property
+    def pages(self) -> int:
+        return self.size // PAGE_SIZE
+
+    @property
+    def end(self) -> int:
+        return DRAM_BASE + self.size
+
+    @property
+    def ownership_base(self) -> int:
+        """One byte a page of DRAM, rounded up to whole pages."""
+        return self.end - _round_up(self.pages, PAGE_SIZE)
+
+    @property
+    def secure_base(self) -> int:
+        """Secure DRAM: 16 MiB and a 64th of DRAM (the secure kernel's page tables grow with its pool)."""
+        return self.end - 16 * MIB - _round_up(self.size // 64, BLOCK_SIZE)
+
+    @property
+    def carve_out_base(self) -> int:
+        """The monitor's carve-out: 2 MiB and a 512th of DRAM (4 KiB stage-2 entries: 2 MiB of tables a GiB)."""
+        return self.secure_base - BLOCK_SIZE - _round_up(self.size // 512, BLOCK_SIZE)
+
+    @property
+    def normal_end(self) -> int:
+        return self.carve_out_base
+
+
+def _round_up(value: int, step: int) -> int:
+    return (value + step - 1) // step * step
+
+
+NORMAL_IMAGE_BASE = DRAM_BASE  # the normal kernel's gate
+PROBE_IMAGE_BASE = DRAM_BASE + MIB  # guest loops and attack routines, normal world
+NORMAL_IMAGE_END = DRAM_BASE + BLOCK_SIZE  # from here on the normal kernel's page allocator rules

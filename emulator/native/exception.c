@@ -1,0 +1,329 @@
+/* Exception entry, which the engine leaves to us (Arm ARM D1.10, D1.11): routing, syndrome, banking, vector. */
+#include "machine.h"
+
+#define PSTATE_A (1 << 8)
+#define PSTATE_DAIF 0x3c0
+
+#define EC_UNKNOWN 0x00
+#define EC_SVC64 0x15
+#define EC_HVC64 0x16
+#define EC_SMC64 0x17
+#define EC_INSTRUCTION_ABORT_LOWER 0x20
+#define EC_PC_ALIGNMENT 0x22
+#define EC_DATA_ABORT_LOWER 0x24
+#define EC_SERROR 0x2f
+#define EC_BRK64 0x3c
+
+#define ISS_IL (UINT64_C(1) << 25)
+#define ISS_WNR (UINT64_C(1) << 6)
+#define ISS_S1PTW (UINT64_C(1) << 7)
+#define ISS_CM (UINT64_C(1) << 8)
+
+/* The engine's exception numbers, as QEMU names them. */
+#define ENGINE_UNDEFINED 1
+#define ENGINE_SVC 2
+#define ENGINE_PREFETCH_ABORT 3
+#define ENGINE_DATA_ABORT 4
+#define ENGINE_BRK 7
+#define ENGINE_HVC 11
+#define ENGINE_SMC 13
+#define ENGINE_SEMIHOSTING 16
+
+#define SCR_NS (1 << 0)
+#define SCR_EA (1 << 3)
+#define SCR_SMD (1 << 7)
+#define SCR_HCE (1 << 8)
+#define HCR_AMO (1 << 5)
+#define HCR_TSC (1 << 19)
+#define HCR_TGE (1 << 27)
+
+#define STUCK_LIMIT 1000
+
+static uint64_t class(unsigned code, uint64_t syndrome)
+{
+	return (uint64_t)code << 26 | ISS_IL | syndrome;
+}
+
+static int banked_sp(unsigned index)
+{
+	static const int registers[] = {UC_ARM64_REG_SP_EL0, UC_ARM64_REG_SP_EL1, UC_ARM64_REG_SP_EL2,
+					UC_ARM64_REG_SP_EL3};
+
+	return registers[index];
+}
+
+static const int elr_registers[] = {0, UC_ARM64_REG_ELR_EL1, UC_ARM64_REG_ELR_EL2, UC_ARM64_REG_ELR_EL3};
+static const int esr_registers[] = {0, UC_ARM64_REG_ESR_EL1, UC_ARM64_REG_ESR_EL2, UC_ARM64_REG_ESR_EL3};
+static const int far_registers[] = {0, UC_ARM64_REG_FAR_EL1, UC_ARM64_REG_FAR_EL2, UC_ARM64_REG_FAR_EL3};
+static const int vbar_registers[] = {0, UC_ARM64_REG_VBAR_EL1, UC_ARM64_REG_VBAR_EL2, UC_ARM64_REG_VBAR_EL3};
+
+/* Written last: it is the write of a system register that makes the engine look at PSTATE again. */
+static void write_spsr(struct machine *machine, unsigned level, uint64_t value)
+{
+	if (level == 1) {
+		set_sysreg(machine, SPSR_EL1, value);
+	} else if (level == 2) {
+		set_sysreg(machine, SPSR_EL2, value);
+	} else {
+		set_sysreg(machine, SPSR_EL3, value);
+	}
+}
+
+/* A vector table whose first instruction faults takes exceptions for ever without executing anything. */
+static void watch_progress(struct core *core)
+{
+	if (core->stuck_at != core->instructions) {
+		core->stuck_at = core->instructions;
+		core->stuck = 0;
+	}
+	core->stuck++;
+}
+
+void exception_take(struct machine *machine, const struct exception *exception)
+{
+	uc_engine *engine = machine->core.engine;
+	uint32_t pstate = 0, entered = PSTATE_DAIF | exception->target << 2 | 1;
+	unsigned level, target = exception->target;
+	uint64_t sp = 0, vbar = 0;
+
+	uc_reg_read(engine, UC_ARM64_REG_PSTATE, &pstate);
+	level = pstate >> 2 & 3;
+	event(machine, EVENT_EXCEPTION, exception->syndrome, exception->has_far ? exception->far : 0,
+	      exception->return_address, level, target, exception->has_ipa ? exception->ipa : 0, exception->vector,
+	      core_translation_registers(machine)->scr_el3 & SCR_NS);
+	watch_progress(&machine->core);
+
+	uc_reg_write(engine, elr_registers[target], &exception->return_address);
+	if (exception->vector == VECTOR_SYNC || exception->vector == VECTOR_SERROR) {
+		uc_reg_write(engine, esr_registers[target], &exception->syndrome);
+	}
+	if (exception->has_far) {
+		uc_reg_write(engine, far_registers[target], &exception->far);
+	}
+	if (exception->has_ipa && target == 2) {
+		set_sysreg(machine, HPFAR_EL2, exception->ipa >> PAGE_SHIFT << 4);
+	}
+	uc_reg_read(engine, UC_ARM64_REG_SP, &sp);
+	uc_reg_write(engine, banked_sp(pstate & 1 ? level : 0), &sp);
+	uc_reg_write(engine, UC_ARM64_REG_PSTATE, &entered);
+	write_spsr(machine, target, pstate);
+	uc_reg_read(engine, banked_sp(target), &sp);
+	uc_reg_write(engine, UC_ARM64_REG_SP, &sp);
+	uc_reg_read(engine, vbar_registers[target], &vbar);
+	vbar += exception->vector + (level < target ? 0x400 : pstate & 1 ? 0x200 : 0);
+	uc_reg_write(engine, UC_ARM64_REG_PC, &vbar);
+	if (target == 3 && level < 3) {
+		core_entered_el3(machine);
+	}
+}
+
+bool exception_stuck(const struct machine *machine)
+{
+	return machine->core.stuck > STUCK_LIMIT;
+}
+
+/* The level that takes a synchronous exception which the current level causes for itself. */
+static unsigned default_target(struct machine *machine, unsigned level)
+{
+	if (level > 0) {
+		return level;
+	}
+	return core_translation_registers(machine)->scr_el3 & SCR_NS && core_translation_registers(machine)->hcr_el2 & HCR_TGE ? 2 : 1;
+}
+
+static void take_synchronous(struct machine *machine, unsigned target, uint64_t syndrome, uint64_t return_address)
+{
+	exception_take(machine, &(struct exception){
+		.vector = VECTOR_SYNC,
+		.target = target,
+		.syndrome = syndrome,
+		.return_address = return_address,
+	});
+}
+
+bool read_instruction(struct machine *machine, uint64_t address, uint32_t *instruction)
+{
+	struct translation translation;
+	struct fault fault;
+	const uint8_t *host;
+
+	if (!translate(machine, address, ACCESS_FETCH, current_level(machine), &translation, &fault)) {
+		return false;
+	}
+	host = memory_at(machine, translation.address);
+	if (!host) {
+		return false;
+	}
+	*instruction = (uint32_t)host[0] | (uint32_t)host[1] << 8 | (uint32_t)host[2] << 16 | (uint32_t)host[3] << 24;
+	return true;
+}
+
+/* SVC, HVC, SMC and BRK carry a 16-bit immediate in bits 20:5. */
+static uint64_t immediate(struct machine *machine, uint64_t address)
+{
+	uint32_t instruction = 0;
+
+	read_instruction(machine, address, &instruction);
+	return instruction >> 5 & 0xffff;
+}
+
+static void take_smc(struct machine *machine, uint64_t pc, unsigned level)
+{
+	uint64_t scr = core_translation_registers(machine)->scr_el3;
+
+	if (level == 1 && scr & SCR_NS && core_translation_registers(machine)->hcr_el2 & HCR_TSC) {
+		take_synchronous(machine, 2, class(EC_SMC64, immediate(machine, pc - 4)), pc - 4);
+	} else if (level == 0 || scr & SCR_SMD) {
+		take_synchronous(machine, default_target(machine, level), class(EC_UNKNOWN, 0), pc - 4);
+	} else {
+		core_smc_arrived(machine, level);
+		take_synchronous(machine, 3, class(EC_SMC64, immediate(machine, pc - 4)), pc);
+	}
+}
+
+static void take_hvc(struct machine *machine, uint64_t pc, unsigned level)
+{
+	uint64_t scr = core_translation_registers(machine)->scr_el3;
+
+	if (level == 0 || !(scr & SCR_HCE) || (level < 3 && !(scr & SCR_NS))) {
+		take_synchronous(machine, default_target(machine, level), class(EC_UNKNOWN, 0), pc - 4);
+	} else {
+		take_synchronous(machine, level == 3 ? 3 : 2, class(EC_HVC64, immediate(machine, pc - 4)), pc);
+	}
+}
+
+static void take_pc_alignment(struct machine *machine, uint64_t pc, unsigned level)
+{
+	exception_take(machine, &(struct exception){
+		.vector = VECTOR_SYNC,
+		.target = default_target(machine, level),
+		.syndrome = class(EC_PC_ALIGNMENT, 0),
+		.return_address = pc,
+		.has_far = true,
+		.far = pc,
+	});
+}
+
+/* The engine itself raises data aborts for alignment only: translation is ours. */
+static void take_alignment(struct machine *machine, uint64_t pc)
+{
+	struct fault fault = {.status = FSC_ALIGNMENT};
+	struct load_store access = {0};
+	uint32_t instruction;
+
+	if (read_instruction(machine, pc, &instruction)) {
+		load_store_decode(machine, instruction, pc, &access);
+	}
+	exception_abort(machine, &fault, access.store ? ACCESS_WRITE : ACCESS_READ, access.address);
+}
+
+bool exception_from_engine(struct machine *machine, uint32_t number)
+{
+	uint64_t pc = core_read_register(machine, REGISTER_PC);
+	unsigned level = current_level(machine);
+
+	switch (number) {
+	case ENGINE_SMC:
+		take_smc(machine, pc, level);
+		return true;
+	case ENGINE_HVC:
+		take_hvc(machine, pc, level);
+		return true;
+	case ENGINE_SVC:
+		take_synchronous(machine, default_target(machine, level), class(EC_SVC64, immediate(machine, pc - 4)), pc);
+		return true;
+	case ENGINE_BRK:
+		take_synchronous(machine, default_target(machine, level), class(EC_BRK64, immediate(machine, pc)), pc);
+		return true;
+	case ENGINE_UNDEFINED:
+	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
+		take_synchronous(machine, default_target(machine, level), (uint64_t)EC_UNKNOWN << 26 | ISS_IL, pc);
+		return true;
+	case ENGINE_PREFETCH_ABORT:
+		take_pc_alignment(machine, pc, level);
+		return true;
+	case ENGINE_DATA_ABORT:
+		take_alignment(machine, pc);
+		return true;
+	default:
+		return false;
+	}
+}
+
+uint64_t abort_syndrome(const struct fault *fault, enum access access, bool same_level)
+{
+	unsigned code = (access == ACCESS_FETCH ? EC_INSTRUCTION_ABORT_LOWER : EC_DATA_ABORT_LOWER) + same_level;
+
+	return class(code, fault->status | (fault->stage1_walk ? ISS_S1PTW : 0) | (access == ACCESS_WRITE ? ISS_WNR : 0));
+}
+
+/* Stage-2 faults go to EL2; external aborts to EL3 with SCR_EL3.EA; all else to the regime's own level. */
+static void take_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address,
+		       uint64_t syndrome)
+{
+	unsigned level = current_level(machine);
+	unsigned target = default_target(machine, level);
+	bool external = !fault->stage2 && (fault->status & 0x3c) >= FSC_EXTERNAL && fault->status < 0x18;
+
+	if (fault->stage2) {
+		target = 2;
+	} else if (external && core_translation_registers(machine)->scr_el3 & SCR_EA) {
+		target = 3;
+	}
+	exception_take(machine, &(struct exception){
+		.vector = VECTOR_SYNC,
+		.target = target,
+		.syndrome = abort_syndrome(fault, access, level == target) | syndrome,
+		.return_address = core_read_register(machine, REGISTER_PC),
+		.has_far = true,
+		.far = address,
+		.has_ipa = fault->stage2,
+		.ipa = fault->ipa,
+	});
+}
+
+void exception_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address)
+{
+	take_abort(machine, fault, access, address, 0);
+}
+
+void exception_abort_cache(struct machine *machine, const struct fault *fault, uint64_t address)
+{
+	take_abort(machine, fault, ACCESS_WRITE, address, ISS_CM); /* reported as a write, Arm ARM ESR_ELx.WnR */
+}
+
+/* Where a pending SError goes now; 0: it is masked and stays pending (Arm ARM D1.13.4). */
+static unsigned serror_target(struct machine *machine)
+{
+	unsigned level = current_level(machine);
+	bool masked = core_read_register(machine, REGISTER_PSTATE) & PSTATE_A;
+	uint64_t scr = core_translation_registers(machine)->scr_el3;
+
+	if (scr & SCR_EA) {
+		return level == 3 && masked ? 0 : 3;
+	}
+	if (level == 3) {
+		return 0;
+	}
+	if (scr & SCR_NS && core_translation_registers(machine)->hcr_el2 & (HCR_AMO | HCR_TGE)) {
+		return level == 2 && masked ? 0 : 2;
+	}
+	return level == 2 || masked ? 0 : 1;
+}
+
+bool exception_serror(struct machine *machine)
+{
+	unsigned target = serror_target(machine);
+
+	if (!target) {
+		return false;
+	}
+	machine->core.serror_pending = false;
+	exception_take(machine, &(struct exception){
+		.vector = VECTOR_SERROR,
+		.target = target,
+		.syndrome = class(EC_SERROR, 0),
+		.return_address = core_read_register(machine, REGISTER_PC),
+	});
+	return true;
+}

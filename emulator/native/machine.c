@@ -1,0 +1,82 @@
+/* Making and unmaking a machine. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "machine.h"
+
+static bool memory_init(struct memory *memory, uint64_t base, uint64_t bytes)
+{
+	uint64_t pages = bytes >> PAGE_SHIFT;
+
+	memory->base = base;
+	memory->bytes = bytes;
+	memory->code = calloc((pages + 63) / 64, sizeof *memory->code);
+	memory->host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory->host == MAP_FAILED) {
+		memory->host = NULL;
+		return false;
+	}
+	madvise(memory->host, bytes, MADV_NOHUGEPAGE); /* sparse means page by page */
+	return memory->code != NULL;
+}
+
+static void memory_release(struct memory *memory)
+{
+	if (memory->host) {
+		munmap(memory->host, memory->bytes);
+	}
+	free(memory->code);
+}
+
+/* NULL only when the host has no memory for it; check machine_error for anything else. */
+struct machine *machine_new(uint64_t dram_base, uint64_t dram_bytes, uint64_t sram_base, uint64_t sram_bytes)
+{
+	struct machine *machine = calloc(1, sizeof *machine);
+
+	if (!machine) {
+		return NULL;
+	}
+	if (!memory_init(&machine->dram, dram_base, dram_bytes) || !memory_init(&machine->sram, sram_base, sram_bytes) ||
+	    !tlb_init(&machine->tlb)) {
+		snprintf(machine->error, sizeof machine->error, "the host gives no memory for %llu MiB of DRAM",
+			 (unsigned long long)(dram_bytes >> 20));
+	} else if (!core_init(machine)) {
+		snprintf(machine->error, sizeof machine->error, "the engine could not be set up");
+	}
+	return machine;
+}
+
+void machine_free(struct machine *machine)
+{
+	if (machine->core.engine) {
+		uc_close(machine->core.engine);
+	}
+	memory_release(&machine->dram);
+	memory_release(&machine->sram);
+	tlb_release(&machine->tlb);
+	free(machine->events);
+	free(machine);
+}
+
+const char *machine_error(struct machine *machine)
+{
+	return machine->error;
+}
+
+void machine_add_device(struct machine *machine, int device, uint64_t base, uint64_t bytes, unsigned protection_bit)
+{
+	if (device >= 0 && device < MAX_DEVICES) {
+		machine->device[device].base = base;
+		machine->device[device].bytes = bytes;
+		machine->device[device].protection_bit = protection_bit;
+		machine->device[device].present = true;
+	}
+}
+
+void machine_callback_failed(struct machine *machine)
+{
+	machine->callback_failed = true;
+	machine->core.attention = true;
+}

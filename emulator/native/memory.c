@@ -1,0 +1,80 @@
+/* Physical memory: sparse, backed by the host page by page as it is written. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "machine.h"
+
+static struct memory *memory_of(struct machine *machine, uint64_t address)
+{
+	if (address - machine->dram.base < machine->dram.bytes) {
+		return &machine->dram;
+	}
+	if (address - machine->sram.base < machine->sram.bytes) {
+		return &machine->sram;
+	}
+	return NULL;
+}
+
+uint8_t *memory_at(struct machine *machine, uint64_t address)
+{
+	struct memory *memory = memory_of(machine, address);
+
+	return memory ? memory->host + (address - memory->base) : NULL;
+}
+
+void memory_written(struct machine *machine, uint64_t address)
+{
+	struct memory *memory = memory_of(machine, address);
+
+	if (memory) {
+		uint64_t page = (address - memory->base) >> PAGE_SHIFT;
+
+		if (memory->code[page / 64] >> page % 64 & 1) {
+			memory->code[page / 64] &= ~(UINT64_C(1) << page % 64);
+			core_forget_code(machine, address & PAGE_MASK);
+		}
+	}
+}
+
+bool memory_is_zero(const uint8_t *data, size_t bytes)
+{
+	return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
+}
+
+/* Calls for each page's part of a range; false when a part is not memory. */
+static bool transfer(struct machine *machine, uint64_t address, void *data, uint64_t bytes, bool write)
+{
+	uint8_t *buffer = data;
+
+	while (bytes) {
+		uint64_t part = PAGE_SIZE - (address & ~PAGE_MASK);
+		uint8_t *host = memory_at(machine, address);
+
+		if (!host) {
+			return false;
+		}
+		part = part < bytes ? part : bytes;
+		if (write) {
+			memcpy(host, buffer, part);
+			memory_written(machine, address);
+		} else {
+			memcpy(buffer, host, part);
+		}
+		address += part;
+		buffer += part;
+		bytes -= part;
+	}
+	return true;
+}
+
+bool memory_read(struct machine *machine, uint64_t address, void *data, uint64_t bytes)
+{
+	return transfer(machine, address, data, bytes, false);
+}
+
+bool memory_write(struct machine *machine, uint64_t address, const void *data, uint64_t bytes)
+{
+	return transfer(machine, address, (void *)data, bytes, true);
+}

@@ -1,0 +1,170 @@
+/* Ports: how a Python kernel loads and stores, through the translation and the filters of the world that it lives in. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "port.h"
+
+struct port *port_new(struct machine *machine, unsigned world)
+{
+	struct port *port = calloc(1, sizeof *port);
+
+	if (port) {
+		port->machine = machine;
+		port->normal = world == 1;
+	}
+	return port;
+}
+
+void port_free(struct port *port)
+{
+	free(port);
+}
+
+bool port_open(struct port *port)
+{
+	return current_level(port->machine) == 1 &&
+	       (core_translation_registers(port->machine)->scr_el3 & 1) == port->normal;
+}
+
+static bool refuse(struct port *port, const struct fault *fault, bool write, uint64_t address)
+{
+	port->fault.syndrome = abort_syndrome(fault, write ? ACCESS_WRITE : ACCESS_READ, true);
+	port->fault.address = address;
+	return false;
+}
+
+static bool refuse_external(struct port *port, bool write, uint64_t address)
+{
+	struct fault fault = {.status = FSC_EXTERNAL};
+
+	return refuse(port, &fault, write, address);
+}
+
+/* A port is closed while the core does not stand in its kernel: as if nothing were mapped. */
+static enum bus_result find(struct port *port, uint64_t address, bool write, struct target *target, bool *secure)
+{
+	struct translation translation;
+	struct fault fault = {.status = FSC_TRANSLATION};
+	struct master master = {.privileged = true, .nsaid = NSAID_CPU};
+	enum bus_result result;
+
+	port->fault.syndrome = 0;
+	if (!port_open(port) ||
+	    !translate(port->machine, address, write ? ACCESS_WRITE : ACCESS_READ, 1, &translation, &fault)) {
+		refuse(port, &fault, write, address);
+		return BUS_ERROR;
+	}
+	*secure = master.secure = !translation.non_secure;
+	result = bus_check(port->machine, translation.address, master, write, target);
+	if (result == BUS_ERROR) {
+		refuse_external(port, write, address);
+	} else if (result == BUS_OK && target->host && write) {
+		memory_written(port->machine, translation.address);
+	}
+	return result;
+}
+
+uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes)
+{
+	struct target target = {0};
+	bool secure;
+	enum bus_result result = find(port, va, write, &target, &secure);
+
+	if (result == BUS_OK && target.host) {
+		*bytes = PAGE_SIZE - (va & ~PAGE_MASK);
+		return target.host;
+	}
+	if (result != BUS_ERROR) {
+		refuse_external(port, write, va); /* a device, or memory that a filter silently denies */
+	}
+	return NULL;
+}
+
+static bool transfer(struct port *port, uint64_t address, uint8_t *data, uint64_t bytes, bool write)
+{
+	while (bytes) {
+		uint64_t part;
+		uint8_t *host = port_run(port, address, write, &part);
+
+		if (!host) {
+			return false;
+		}
+		part = part < bytes ? part : bytes;
+		memcpy(write ? host : data, write ? data : host, part);
+		address += part;
+		data += part;
+		bytes -= part;
+	}
+	return true;
+}
+
+bool port_read(struct port *port, uint64_t address, void *data, uint64_t bytes)
+{
+	return transfer(port, address, data, bytes, false);
+}
+
+bool port_write(struct port *port, uint64_t address, const void *data, uint64_t bytes)
+{
+	return transfer(port, address, (uint8_t *)data, bytes, true);
+}
+
+static bool access_word(struct port *port, uint64_t address, unsigned size, bool write, uint64_t *value)
+{
+	struct target target = {0};
+	bool secure;
+	enum bus_result result;
+
+	if (size > 8 || address & (size - 1)) {
+		return refuse(port, &(struct fault){.status = FSC_ALIGNMENT}, write, address);
+	}
+	result = find(port, address, write, &target, &secure);
+	if (result == BUS_ERROR) {
+		return false;
+	}
+	if (result == BUS_IGNORED) {
+		*value = write ? *value : 0;
+		return true;
+	}
+	if (target.host) {
+		*value = write ? *value : 0;
+		memcpy(write ? (void *)target.host : value, write ? (void *)value : target.host, size);
+		return true;
+	}
+	result = write ? device_write(port->machine, &target, size, secure, *value)
+		       : device_read(port->machine, &target, size, secure, value);
+	return result == BUS_OK || refuse_external(port, write, address);
+}
+
+bool port_load(struct port *port, uint64_t address, unsigned size, uint64_t *value)
+{
+	*value = 0;
+	return access_word(port, address, size, false, value);
+}
+
+bool port_store(struct port *port, uint64_t address, unsigned size, uint64_t value)
+{
+	return access_word(port, address, size, true, &value);
+}
+
+bool port_is_zero(struct port *port, uint64_t address, uint64_t bytes, bool *zero)
+{
+	*zero = true;
+	while (bytes) {
+		uint64_t part;
+		const uint8_t *host = port_run(port, address, false, &part);
+
+		if (!host) {
+			return false;
+		}
+		part = part < bytes ? part : bytes;
+		*zero = *zero && memory_is_zero(host, part);
+		address += part;
+		bytes -= part;
+	}
+	return true;
+}
+
+void port_last_fault(struct port *port, struct port_fault *fault)
+{
+	*fault = port->fault;
+}

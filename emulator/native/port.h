@@ -1,0 +1,16 @@
+/* A world port: see port.c. */
+#ifndef PORT_H
+#define PORT_H
+
+#include "machine.h"
+
+struct port {
+	struct machine *machine;
+	bool normal; /* the world, as SCR_EL3.NS has it */
+	struct port_fault fault;
+};
+
+/* The host's pointer to the bytes from va to the end of its page; NULL: the abort is recorded in the port. */
+uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,70 @@
+"""How a Python kernel loads and stores: through the translation and the filters of the world that it lives in."""
+
+from __future__ import annotations
+
+from emulator.native import ffi, lib
+from emulator.world import World
+
+
+class PortAbort(Exception):
+    """A load or store through a port was refused, as a data abort would report it.
+
+    ``syndrome`` is what ESR_EL1 would hold, ``address`` what FAR_EL1 would.
+    """
+
+    def __init__(self, syndrome: int, address: int) -> None:
+        super().__init__(f"data abort at {address:#x}, ESR {syndrome:#010x}")
+        self.syndrome = syndrome
+        self.address = address
+
+    @property
+    def status(self) -> int:
+        """Data fault status code (Arm ARM, ESR_ELx.DFSC)."""
+        return self.syndrome & 0x3F
+
+
+class WorldPort:
+    """Loads and stores at EL1 of ``world``, by virtual address; open only while the core stands at EL1 of that world.
+
+    Everything is copied: no view of guest memory leaves the port. ``handle`` is for native operations that work on
+    guest memory by virtual address.
+    """
+
+    def __init__(self, machine: object, world: World) -> None:
+        self.world = world
+        self.handle = ffi.gc(lib.port_new(machine, world), lib.port_free)
+
+    def read(self, va: int, size: int) -> bytes:
+        """Copy ``size`` bytes of memory. Raises PortAbort; devices are for `load`."""
+        buffer = ffi.new("uint8_t[]", size)
+        self._check(lib.port_read(self.handle, va, buffer, size))
+        return bytes(ffi.buffer(buffer))
+
+    def write(self, va: int, data: bytes) -> None:
+        self._check(lib.port_write(self.handle, va, data, len(data)))
+
+    def load(self, va: int, width: int) -> int:
+        """One aligned access of ``width`` bytes (1, 2, 4 or 8), devices included."""
+        value = ffi.new("uint64_t *")
+        self._check(lib.port_load(self.handle, va, width, value))
+        return int(value[0])
+
+    def store(self, va: int, width: int, value: int) -> None:
+        self._check(lib.port_store(self.handle, va, width, value))
+
+    def is_zero(self, va: int, size: int) -> bool:
+        """Whether every byte of the range is zero."""
+        zero = ffi.new("bool *")
+        self._check(lib.port_is_zero(self.handle, va, size, zero))
+        return bool(zero[0])
+
+    def check_native(self) -> None:
+        """Raise the abort that a native operation on ``handle`` left behind, if any."""
+        fault = ffi.new("struct port_fault *")
+        lib.port_last_fault(self.handle, fault)
+        if fault.syndrome:
+            raise PortAbort(int(fault.syndrome), int(fault.address))
+
+    def _check(self, done: bool) -> None:
+        if not done:
+            self.check_native()

@@ -1,0 +1,143 @@
+#include "smmu.h"
+
+#include "carve_out.h"
+#include "panic.h"
+#include "registers.h"
+#include "stage2.h"
+#include "sysreg.h"
+
+#define STREAMS_LOG2 3
+#define STE_WORDS 8
+#define COMMANDS_LOG2 8
+#define COMMAND_SLOTS (1 << COMMANDS_LOG2)
+#define EVENTS_LOG2 7
+#define MAX_POLLS 10000
+
+_Static_assert(PAGES_PER_CALL + 1 < COMMAND_SLOTS, "the queue holds the invalidation of a whole window and its sync");
+
+/* CR0, CR1, CR2 */
+#define CR0_SMMUEN (1 << 0)
+#define CR0_EVENTQEN (1 << 2)
+#define CR0_CMDQEN (1 << 3)
+#define CR1_CACHED_AND_SHARED 0xd75 /* table and queue accesses: inner shareable, write-back */
+#define CR2_RECORD_UNKNOWN_STREAM (1 << 1)
+#define CR2_NO_BROADCAST (1 << 2) /* PTM: the core's TLBIs do not reach this SMMU */
+#define BASE_ALLOCATE (UINT64_C(1) << 62)
+
+/* Stream table entry (5.2), by 64-bit word */
+#define STE_VALID 1
+#define STE_CONFIG_STAGE2 (6 << 1)
+#define STE_SHCFG_INCOMING (UINT64_C(1) << 44)
+#define STE_S2VMID(vmid) ((uint64_t)(vmid))
+#define STE_S2VTCR                                                                                                     \
+	((uint64_t)STAGE2_T0SZ << 32 | (uint64_t)STAGE2_SL0_LEVEL1 << 38 | (uint64_t)STAGE2_CACHED << 40 |             \
+	 (uint64_t)STAGE2_CACHED << 42 | (uint64_t)STAGE2_SHARED << 44 | (uint64_t)STAGE2_PS_36_BITS << 48)
+#define STE_S2AA64 (UINT64_C(1) << 51)
+#define STE_S2R (UINT64_C(1) << 58) /* faults are recorded; without S2S they end the access */
+
+/* Commands (4.1) */
+#define CMD_CFGI_ALL 0x04
+#define CMD_CFGI_ALL_RANGE 31
+#define CMD_TLBI_S2_IPA 0x2a
+#define CMD_TLBI_NSNH_ALL 0x30
+#define CMD_SYNC 0x46
+#define CMD_VMID_SHIFT 32
+#define CMD_LEAF 1
+
+static volatile uint64_t (*command_queue)[2];
+static uint32_t producer; /* index and, above it, the wrap bit */
+
+static void enqueue(uint64_t low, uint64_t high)
+{
+	volatile uint64_t *slot = command_queue[producer % COMMAND_SLOTS];
+
+	slot[0] = low;
+	slot[1] = high;
+	producer = (producer + 1) % (2 * COMMAND_SLOTS);
+}
+
+static void submit(void)
+{
+	dsb_system();
+	device_write(SMMU_BASE + SMMU_CMDQ_PROD, producer);
+}
+
+/* CONS passes CMD_SYNC only when everything before it has taken effect and earlier DMA is done (4.6). */
+static void wait_until_consumed(void)
+{
+	for (unsigned polls = 0; polls < MAX_POLLS; polls++) {
+		if (device_read(SMMU_BASE + SMMU_CMDQ_CONS) == producer) {
+			return;
+		}
+	}
+	panic("smmu: the command queue does not drain");
+}
+
+void smmu_invalidate(const struct extent *extent)
+{
+	for (uint64_t page = extent->first; page < extent->first + extent->pages; page++) {
+		enqueue(CMD_TLBI_S2_IPA | (uint64_t)VMID_STORAGE << CMD_VMID_SHIFT, page_address(page) | CMD_LEAF);
+	}
+	enqueue(CMD_SYNC, 0);
+	submit();
+	wait_until_consumed();
+}
+
+static void write_stream_table(uint64_t *stream_table, uint64_t storage_root)
+{
+	uint64_t *storage = stream_table + STREAM_STORAGE * STE_WORDS;
+
+	for (unsigned i = 0; i < (1 << STREAMS_LOG2) * STE_WORDS; i++) {
+		stream_table[i] = i % STE_WORDS == 0 ? STE_VALID : 0; /* Config 0: abort */
+	}
+	storage[0] = STE_VALID | STE_CONFIG_STAGE2;
+	storage[1] = STE_SHCFG_INCOMING;
+	storage[2] = STE_S2VMID(VMID_STORAGE) | STE_S2VTCR | STE_S2AA64 | STE_S2R;
+	storage[3] = storage_root;
+}
+
+static void set_control(uint32_t control)
+{
+	device_write(SMMU_BASE + SMMU_CR0, control);
+	for (unsigned polls = 0; polls < MAX_POLLS; polls++) {
+		if (device_read(SMMU_BASE + SMMU_CR0ACK) == control) {
+			return;
+		}
+	}
+	panic("smmu: CR0 is not acknowledged");
+}
+
+static void start_command_queue(uint64_t queue)
+{
+	command_queue = (volatile uint64_t(*)[2])queue;
+	producer = 0;
+	device_write64(SMMU_BASE + SMMU_CMDQ_BASE, queue | BASE_ALLOCATE | COMMANDS_LOG2);
+	device_write(SMMU_BASE + SMMU_CMDQ_PROD, 0);
+	device_write(SMMU_BASE + SMMU_CMDQ_CONS, 0);
+}
+
+/* The order of 3.11: tables and queues, command queue on, caches emptied, event queue, translation. */
+void smmu_start(const struct dram_layout *layout)
+{
+	uint64_t carve_out = layout->normal_end;
+	uint64_t stream_table = carve_out + CARVE_OUT_STREAM_TABLE;
+
+	set_control(0);
+	write_stream_table((uint64_t *)stream_table, carve_out + CARVE_OUT_STORAGE_ROOT);
+	device_write(SMMU_BASE + SMMU_CR1, CR1_CACHED_AND_SHARED);
+	device_write(SMMU_BASE + SMMU_CR2, CR2_RECORD_UNKNOWN_STREAM | CR2_NO_BROADCAST);
+	device_write64(SMMU_BASE + SMMU_STRTAB_BASE, stream_table | BASE_ALLOCATE);
+	device_write(SMMU_BASE + SMMU_STRTAB_BASE_CFG, STREAMS_LOG2);
+	start_command_queue(carve_out + CARVE_OUT_COMMAND_QUEUE);
+	device_write64(SMMU_BASE + SMMU_EVENTQ_BASE, (carve_out + CARVE_OUT_EVENT_QUEUE) | BASE_ALLOCATE | EVENTS_LOG2);
+	device_write(SMMU_BASE + SMMU_EVENTQ_PROD, 0);
+	device_write(SMMU_BASE + SMMU_EVENTQ_CONS, 0);
+	set_control(CR0_CMDQEN);
+	enqueue(CMD_CFGI_ALL, CMD_CFGI_ALL_RANGE);
+	enqueue(CMD_TLBI_NSNH_ALL, 0);
+	enqueue(CMD_SYNC, 0);
+	submit();
+	wait_until_consumed();
+	set_control(CR0_CMDQEN | CR0_EVENTQEN);
+	set_control(CR0_CMDQEN | CR0_EVENTQEN | CR0_SMMUEN);
+}

@@ -1,0 +1,92 @@
+/*
+ * EL3's vectors. A synchronous exception from a lower level in AArch64 saves the world's x registers and return state and
+ * goes to smc_entry; whatever it asks for, it leaves by monitor_exit. Everything else is a fault of the platform or of
+ * EL3 itself: a panic by name.
+ */
+#include "context.h"
+
+	/* The panic's own stack: the usual one may be what failed. */
+	.macro	panic_vector kind
+	.balign	0x80
+	adrp	x0, __panic_stack_end
+	mov	sp, x0
+	mov	x0, #\kind
+	b	panic_exception
+	.endm
+
+	.section .text.vectors, "ax"
+	.balign	0x800
+	.global vectors
+vectors:
+	panic_vector 0			/* EL3 on SP_EL0: synchronous, IRQ, FIQ, SError */
+	panic_vector 1
+	panic_vector 2
+	panic_vector 3
+	panic_vector 4			/* EL3 */
+	panic_vector 5
+	panic_vector 6
+	panic_vector 7
+
+	.balign	0x80			/* lower level, AArch64, synchronous: 32 instructions at most */
+	stp	x0, x1, [sp, #-16]!
+	mrs	x0, tpidr_el3
+	stp	x2, x3, [x0, #0x10]
+	stp	x4, x5, [x0, #0x20]
+	stp	x6, x7, [x0, #0x30]
+	stp	x8, x9, [x0, #0x40]
+	stp	x10, x11, [x0, #0x50]
+	stp	x12, x13, [x0, #0x60]
+	stp	x14, x15, [x0, #0x70]
+	stp	x16, x17, [x0, #0x80]
+	stp	x18, x19, [x0, #0x90]
+	stp	x20, x21, [x0, #0xa0]
+	stp	x22, x23, [x0, #0xb0]
+	stp	x24, x25, [x0, #0xc0]
+	stp	x26, x27, [x0, #0xd0]
+	stp	x28, x29, [x0, #0xe0]
+	mrs	x1, elr_el3
+	mrs	x2, spsr_el3
+	str	x30, [x0, #CONTEXT_X30]
+	stp	x1, x2, [x0, #CONTEXT_ELR]
+	ldp	x1, x2, [sp], #16
+	stp	x1, x2, [x0, #CONTEXT_X]
+	msr	daifclr, #4		/* an SError that EL3 causes is EL3's: a panic by name */
+	mrs	x1, esr_el3
+	bl	smc_entry
+	b	monitor_exit
+
+	panic_vector 9			/* lower level, AArch64: IRQ, FIQ, SError */
+	panic_vector 10
+	panic_vector 11
+	panic_vector 12			/* lower level, AArch32 */
+	panic_vector 13
+	panic_vector 14
+	panic_vector 15
+
+	.section .text, "ax"
+	.global monitor_exit
+	.type monitor_exit, %function
+monitor_exit:
+	mrs	x0, tpidr_el3
+	ldp	x1, x2, [x0, #CONTEXT_ELR]
+	msr	elr_el3, x1
+	msr	spsr_el3, x2
+	ldr	x30, [x0, #CONTEXT_X30]
+	ldp	x2, x3, [x0, #0x10]
+	ldp	x4, x5, [x0, #0x20]
+	ldp	x6, x7, [x0, #0x30]
+	ldp	x8, x9, [x0, #0x40]
+	ldp	x10, x11, [x0, #0x50]
+	ldp	x12, x13, [x0, #0x60]
+	ldp	x14, x15, [x0, #0x70]
+	ldp	x16, x17, [x0, #0x80]
+	ldp	x18, x19, [x0, #0x90]
+	ldp	x20, x21, [x0, #0xa0]
+	ldp	x22, x23, [x0, #0xb0]
+	ldp	x24, x25, [x0, #0xc0]
+	ldp	x26, x27, [x0, #0xd0]
+	ldp	x28, x29, [x0, #0xe0]
+	ldp	x0, x1, [x0, #CONTEXT_X]
+	eret
+	dsb	nsh			/* nothing is executed speculatively behind an ERET */
+	isb

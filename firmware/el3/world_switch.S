@@ -1,0 +1,111 @@
+/*
+ * The world switch: what EL1 of both worlds shares with EL1 of the other. The only place where EL3 touches vector
+ * registers. EL2's registers are not here: the secure world has no EL2, and the normal world's stay as they are.
+ */
+#include "context.h"
+
+	.arch_extension fp
+	.arch_extension simd
+
+	/* Every register that EL1 or EL0 of a Cortex-A72 can write and that is not banked by security state. */
+	.macro	each_el1_register action
+	\action	sctlr_el1
+	\action	actlr_el1
+	\action	cpacr_el1
+	\action	ttbr0_el1
+	\action	ttbr1_el1
+	\action	tcr_el1
+	\action	mair_el1
+	\action	amair_el1
+	\action	contextidr_el1
+	\action	vbar_el1
+	\action	esr_el1
+	\action	far_el1
+	\action	afsr0_el1
+	\action	afsr1_el1
+	\action	par_el1
+	\action	elr_el1
+	\action	spsr_el1
+	\action	sp_el0
+	\action	sp_el1
+	\action	tpidr_el0
+	\action	tpidrro_el0
+	\action	tpidr_el1
+	\action	csselr_el1
+	\action	cntkctl_el1
+	\action	cntp_ctl_el0
+	\action	cntp_cval_el0
+	\action	cntv_ctl_el0
+	\action	cntv_cval_el0
+	\action	mdscr_el1
+	\action	pmcr_el0
+	\action	pmselr_el0
+	\action	pmuserenr_el0
+	\action	pmccfiltr_el0
+	.endm
+
+	.macro	save_register name
+	mrs	x9, \name
+	str	x9, [x0], #8
+	.endm
+
+	.macro	restore_register name
+	ldr	x9, [x0], #8
+	msr	\name, x9
+	.endm
+
+	.macro	each_vector_pair action
+	\action	q0, q1, 0
+	\action	q2, q3, 32
+	\action	q4, q5, 64
+	\action	q6, q7, 96
+	\action	q8, q9, 128
+	\action	q10, q11, 160
+	\action	q12, q13, 192
+	\action	q14, q15, 224
+	\action	q16, q17, 256
+	\action	q18, q19, 288
+	\action	q20, q21, 320
+	\action	q22, q23, 352
+	\action	q24, q25, 384
+	\action	q26, q27, 416
+	\action	q28, q29, 448
+	\action	q30, q31, 480
+	.endm
+
+	.macro	save_vectors first, second, offset
+	stp	\first, \second, [x10, #\offset]
+	.endm
+
+	.macro	restore_vectors first, second, offset
+	ldp	\first, \second, [x10, #\offset]
+	.endm
+
+	.section .text, "ax"
+	.global world_switch
+	.type world_switch, %function
+world_switch:
+	add	x10, x0, #CONTEXT_V
+	each_vector_pair save_vectors
+	mrs	x9, fpcr
+	mrs	x11, fpsr
+	stp	x9, x11, [x0, #CONTEXT_FPCR]
+	add	x0, x0, #CONTEXT_EL1
+	each_el1_register save_register
+	mov	x0, x1
+
+	.global world_enter
+	.type world_enter, %function
+world_enter:
+	msr	tpidr_el3, x0
+	add	x10, x0, #CONTEXT_V
+	each_vector_pair restore_vectors
+	ldp	x9, x11, [x0, #CONTEXT_FPCR]
+	msr	fpcr, x9
+	msr	fpsr, x11
+	ldr	x12, [x0, #CONTEXT_SCR]
+	add	x0, x0, #CONTEXT_EL1
+	each_el1_register restore_register
+	msr	scr_el3, x12
+	isb
+	ret

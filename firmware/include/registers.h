@@ -1,0 +1,53 @@
+/* Register offsets and fields of the devices that the firmware programs. */
+#ifndef REGISTERS_H
+#define REGISTERS_H
+
+/* PL011 */
+#define UART_DR 0x000
+#define UART_FR 0x018
+#define UART_FR_TXFF_MASK 0x20
+#define UART_LCR_H 0x02c
+#define UART_CR 0x030
+
+/* CoreLink TZC-400, DDI 0504 */
+#define TZC400_BUILD_CONFIG 0x000
+#define TZC400_ACTION 0x004
+#define TZC400_GATE_KEEPER 0x008
+#define TZC400_REGION_BASE_LOW 0x100
+#define TZC400_REGION_BASE_HIGH 0x104
+#define TZC400_REGION_TOP_LOW 0x108
+#define TZC400_REGION_TOP_HIGH 0x10c
+#define TZC400_REGION_ATTRIBUTES 0x110
+#define TZC400_REGION_ID_ACCESS 0x114
+#define TZC400_REGION_STRIDE 0x20
+
+/* BP147 */
+#define TZPC_R0SIZE 0x000
+#define TZPC_DECPROT0_STAT 0x800
+#define TZPC_DECPROT0_SET 0x804
+#define TZPC_DECPROT0_CLR 0x808
+#define TZPC_DECPROT1_CLR 0x814
+#define TZPC_DECPROT2_CLR 0x820
+
+/* SMMUv3, IHI 0070 */
+#define SMMU_IDR0 0x000
+#define SMMU_CR0 0x020
+#define SMMU_CR0ACK 0x024
+#define SMMU_CR1 0x028
+#define SMMU_CR2 0x02c
+#define SMMU_GERROR 0x060
+#define SMMU_GERRORN 0x064
+#define SMMU_STRTAB_BASE 0x080
+#define SMMU_STRTAB_BASE_CFG 0x088
+#define SMMU_CMDQ_BASE 0x090
+#define SMMU_CMDQ_PROD 0x098
+#define SMMU_CMDQ_CONS 0x09c
+#define SMMU_EVENTQ_BASE 0x0a0
+#define SMMU_EVENTQ_PROD 0x100a8
+#define SMMU_EVENTQ_CONS 0x100ac
+
+/* Trusted block */
+#define TRUSTED_DRAM_PAGES 0x008
+#define TRUSTED_POWER_OFF 0x00c
+
+#endif

@@ -1,0 +1,5 @@
+"""`python -m flexserve`."""
+
+from flexserve.cli import main
+
+main()

@@ -1,0 +1,7 @@
+"""Errors that are the user's to mend."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Bad input: one line that names the thing, the rule and the way out. The command line prints it and exits 2."""

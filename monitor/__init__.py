@@ -1,0 +1,1 @@
+"""The monitor seen from outside: its SMC table, its images, its state read out of guest memory."""

@@ -1,0 +1,277 @@
+"""The SMC table: the only place where a call's number, caller, arguments, results and failures are written down.
+
+The C header, the documentation, trace names and decoding, attacks and fuzzing all come from here. Conventions: SMCCC 1.5
+(Arm DEN 0028), PSCI 1.1 (Arm DEN 0022).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from emulator.world import World
+
+VERSION_MAJOR = 1
+VERSION_MINOR = 0
+SMCCC_VERSION = 0x1_0005  # 1.5
+PSCI_VERSION = 0x1_0001  # 1.1
+UID = (0xA2C5_1E5F, 0x4B1D_D34E, 0x9D27_7AB8, 0x64E0_93F1)  # of the vendor-specific EL3 service; no word reads as -1
+
+HINT = 1 << 16  # "SVE not live": no part of the function's identity
+FAST = 1 << 31
+SMC64 = 1 << 30
+
+PAGES_PER_CALL = 64  # a call clips its range to this many pages
+MINIMUM_DEADLINE = 1_000_000  # ticks that a recall leaves the secure world at least
+MAX_CALL_INSTRUCTIONS = 16_384  # bound of EL3's instructions a fast call; RECLAIM scrubbing a whole window comes closest
+SCAN_PAGES = 4096  # pages that one MEM_NEXT_* call looks at
+
+
+class Status(enum.IntEnum):
+    """x0 of a call: SMCCC's own codes where they fit, the monitor's own from -16 on."""
+
+    SUCCESS = 0
+    RPC = 1  # yielding calls: the secure world asks for something, SECURE_RESUME answers it
+    PREEMPTED = 2  # reserved
+    NOT_SUPPORTED = -1  # SMCCC
+    INVALID_PARAMETER = -3  # SMCCC
+    DENIED = -16  # the page is never Flex-Mem
+    WRONG_STATE = -17  # the page is Flex-Mem but not in the state that the call wants
+    BUSY = -18  # revoked pages are not acknowledged yet
+    NOT_DUE = -19  # FORCE before the recall's deadline
+    NOT_OWED = -20  # FORCE of more pages than are owed
+
+
+class PageState(enum.IntEnum):
+    """Bits 2:0 of an ownership entry."""
+
+    NORMAL = 0  # the normal world's
+    ALLOCATED = 1  # promised: the normal world still reaches it, the secure world may lock it
+    LOCKED = 2  # the secure world's: no normal master reaches it
+    RELEASED = 3  # given back: nobody's until it is reclaimed, which scrubs it
+    RESERVED = 7  # never Flex-Mem
+
+
+REVOKED = 1 << 3  # of an ownership entry: taken by FORCE, the secure world has not acknowledged it
+REGION_SHIFT = 4  # of an ownership entry
+
+
+class Region(enum.IntEnum):
+    """Bits 7:4 of an ownership entry."""
+
+    NORMAL_DRAM = 0
+    MONITOR_CARVE_OUT = 1
+    SECURE_DRAM = 2
+
+
+class Pending(enum.IntFlag):
+    """x0 of an entry into S-EL1, served in this order."""
+
+    REVOKED = 1
+    RECALL = 2
+    FIQ = 4
+    RPC_REPLY = 8
+    NEW_CALL = 16
+
+
+class Feature(enum.IntEnum):
+    """x1 of FLEX_FEATURES; the value is the limit of the same name."""
+
+    PAGES_PER_CALL = 0
+    MINIMUM_DEADLINE = 1
+    MAX_CALL_INSTRUCTIONS = 2
+    SCAN_PAGES = 3
+
+
+FORCE = 1  # x3 of MEM_RECLAIM
+
+
+class Caller(enum.IntFlag):
+    """Worlds that may make a call; bit number = World = SCR_EL3.NS."""
+
+    SECURE = 1 << World.SECURE
+    NORMAL = 1 << World.NORMAL
+    BOTH = SECURE | NORMAL
+
+
+class Kind(enum.Enum):
+    """How a word reads in a trace."""
+
+    STATUS = "status"
+    ADDRESS = "address"
+    NUMBER = "number"
+    MASK = "mask"
+
+
+@dataclass(frozen=True)
+class Word:
+    """One argument or result register."""
+
+    name: str
+    kind: Kind
+    what: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One row: ``args`` are x1 and on, ``returns`` x0 and on; every other register is preserved."""
+
+    function: int
+    name: str
+    by: Caller
+    args: tuple[Word, ...]
+    returns: tuple[Word, ...]
+    fails: tuple[Status, ...]
+    what: str
+
+    @property
+    def is_fast(self) -> bool:
+        return bool(self.function & FAST)
+
+    @property
+    def is_smc64(self) -> bool:
+        return bool(self.function & SMC64)
+
+    def permits(self, world: World) -> bool:
+        return bool(self.by & 1 << world)
+
+    def arguments(self, registers: Sequence[int]) -> dict[str, int]:
+        """Arguments by name from x1.., truncated to 32 bits in an SMC32 call as the monitor does."""
+        mask = 0xFFFF_FFFF_FFFF_FFFF if self.is_smc64 else 0xFFFF_FFFF
+        return {word.name: value & mask for word, value in zip(self.args, registers, strict=False)}
+
+    def results(self, registers: Sequence[int]) -> dict[str, int]:
+        """Results by name from x0.., statuses signed; after a failure the status alone."""
+        values = {
+            word.name: signed(value) if word.kind is Kind.STATUS else value
+            for word, value in zip(self.returns, registers, strict=False)
+        }
+        status = values.get("status", Status.SUCCESS)
+        return values if status >= 0 else {"status": status}
+
+
+def signed(value: int) -> int:
+    """A 64-bit register read as a signed number."""
+    return value - (value >> 63 << 64)
+
+
+_status = Word("status", Kind.STATUS, "status code")
+_base = Word("base", Kind.ADDRESS, "physical address of the first page, 4 KiB aligned")
+_pages = Word("pages", Kind.NUMBER, "count of 4 KiB pages, at least 1")
+_done = Word("done", Kind.NUMBER, "pages done, at most PAGES_PER_CALL; fewer than asked: call again for the rest")
+_cursor = Word("cursor", Kind.NUMBER, "0 to begin, then what the last call returned")
+_found = (
+    _status,
+    Word("base", Kind.ADDRESS, "physical address of the first page found"),
+    Word("pages", Kind.NUMBER, "pages found in a row; 0: none among the SCAN_PAGES looked at"),
+    Word("cursor", Kind.NUMBER, "where to go on; 0: nothing is left"),
+)
+_function = Word("function", Kind.MASK, "function identifier")
+_number = Word("number", Kind.NUMBER, "feature: " + ", ".join(f"{feature} {feature.name}" for feature in Feature))
+_value = Word("value", Kind.NUMBER, "the limit")
+_thread = Word("thread", Kind.NUMBER, "secure thread, as SECURE_RPC named it")
+_message = tuple(Word(f"message{index}", Kind.NUMBER, "passed on unchanged") for index in range(1, 6))
+_yielded = (Word("status", Kind.STATUS, "SUCCESS: done; RPC: the secure world asks for something"), *_message)
+
+_EXTENT_FAILS = (Status.INVALID_PARAMETER, Status.DENIED, Status.WRONG_STATE)
+
+
+def _version(what: str) -> tuple[Word, ...]:
+    return (Word("version", Kind.MASK, what),)
+
+
+# fmt: off
+SMCCC_VERSION_CALL = Call(0x8000_0000, "SMCCC_VERSION", Caller.BOTH, (), _version("major << 16 | minor"), (),
+    "Version of the SMC calling convention.")
+SMCCC_ARCH_FEATURES = Call(0x8000_0001, "SMCCC_ARCH_FEATURES", Caller.BOTH, (_function,), (_status,),
+    (Status.NOT_SUPPORTED,), "Whether an architecture call is implemented.")
+PSCI_VERSION_CALL = Call(0x8400_0000, "PSCI_VERSION", Caller.NORMAL, (), _version("major << 16 | minor"), (),
+    "Version of the power interface.")
+PSCI_SYSTEM_OFF = Call(0x8400_0008, "PSCI_SYSTEM_OFF", Caller.NORMAL, (), (), (),
+    "Switches the machine off; does not return.")
+PSCI_FEATURES = Call(0x8400_000A, "PSCI_FEATURES", Caller.NORMAL, (_function,), (_status,), (Status.NOT_SUPPORTED,),
+    "Whether a PSCI call, or SMCCC_VERSION, is implemented.")
+FLEX_UID = Call(0x8700_FF01, "FLEX_UID", Caller.BOTH, (),
+    tuple(Word(f"word{index}", Kind.MASK, f"word {index}") for index in range(4)), (),
+    "Identity of the vendor-specific EL3 service.")
+FLEX_REVISION = Call(0x8700_FF03, "FLEX_REVISION", Caller.BOTH, (),
+    (Word("major", Kind.NUMBER, "breaking changes"), Word("minor", Kind.NUMBER, "additions")), (),
+    "Revision of the vendor-specific EL3 service.")
+FLEX_VERSION = Call(0xC700_0100, "FLEX_VERSION", Caller.BOTH, (), _version("major << 16 | minor"), (),
+    "Version of the Flex calls.")
+FLEX_FEATURES = Call(0xC700_0101, "FLEX_FEATURES", Caller.BOTH, (_number,), (_status, _value),
+    (Status.INVALID_PARAMETER,), "One limit of this monitor.")
+MEM_ALLOCATE = Call(0xC700_0110, "MEM_ALLOCATE", Caller.NORMAL, (_base, _pages), (_status, _done), _EXTENT_FAILS,
+    "NORMAL to ALLOCATED: promised to the secure world; still mapped, its contents untrusted. Not while revoked.")
+MEM_LOCK = Call(0xC700_0111, "MEM_LOCK", Caller.SECURE, (_base, _pages), (_status, _done), _EXTENT_FAILS,
+    "ALLOCATED to LOCKED: gone from the normal world's stage 2, SMMU and TLBs, DMA in flight drained.")
+MEM_RECALL = Call(0xC700_0112, "MEM_RECALL", Caller.NORMAL,
+    (_pages, Word("ticks", Kind.NUMBER, "ticks from now, at least MINIMUM_DEADLINE")),
+    (_status, Word("owed", Kind.NUMBER, "pages owed, at most those LOCKED or ALLOCATED"),
+     Word("deadline", Kind.NUMBER, "CNTPCT_EL0 from which FORCE is allowed; 0 when nothing is owed")),
+    (Status.INVALID_PARAMETER,),
+    "Asks for pages back; the secure world chooses which. Adds to what is owed and keeps the earlier deadline.")
+MEM_RELEASE = Call(0xC700_0113, "MEM_RELEASE", Caller.SECURE, (_base, _pages), (_status, _done), _EXTENT_FAILS,
+    "LOCKED to RELEASED; ALLOCATED to NORMAL, declined. Each page lowers what is owed.")
+MEM_RECLAIM = Call(0xC700_0114, "MEM_RECLAIM", Caller.NORMAL,
+    (_base, _pages, Word("flags", Kind.MASK, "bit 0 FORCE, the others zero")), (_status, _done),
+    (*_EXTENT_FAILS, Status.NOT_DUE, Status.NOT_OWED),
+    "RELEASED to NORMAL, scrubbed, then mapped; ALLOCATED to NORMAL at any time. FORCE: LOCKED to NORMAL, scrubbed and"
+    " revoked, after the deadline and at most what is owed.")
+MEM_NEXT_RELEASED = Call(0xC700_0115, "MEM_NEXT_RELEASED", Caller.NORMAL, (_cursor,), _found,
+    (Status.INVALID_PARAMETER,), "Finds RELEASED pages.")
+MEM_NEXT_REVOKED = Call(0xC700_0116, "MEM_NEXT_REVOKED", Caller.SECURE, (_cursor,), _found,
+    (Status.INVALID_PARAMETER,), "Finds pages that FORCE took and the secure world has not acknowledged.")
+MEM_ACK_REVOKED = Call(0xC700_0117, "MEM_ACK_REVOKED", Caller.SECURE, (_base, _pages), (_status, _done), _EXTENT_FAILS,
+    "The secure world has dropped its mappings of these revoked pages.")
+SECURE_CALL = Call(0x7200_0000, "SECURE_CALL", Caller.NORMAL,
+    (Word("service", Kind.NUMBER, "what the normal world asks for"), *_message[1:]), _yielded, (),
+    "Enters the secure world with a new call; let in even while revoked pages are unacknowledged.")
+SECURE_RESUME = Call(0x7200_0001, "SECURE_RESUME", Caller.NORMAL, (_thread, *_message[1:]), _yielded, (Status.BUSY,),
+    "Answers a SECURE_RPC; refused while revoked pages are unacknowledged.")
+SECURE_DONE = Call(0xF200_0000, "SECURE_DONE", Caller.SECURE, _message, (_status,), (Status.WRONG_STATE,),
+    "Returns to the normal world: its call is done. Comes back as the next entry.")
+SECURE_RPC = Call(0xF200_0001, "SECURE_RPC", Caller.SECURE,
+    (_thread, Word("operation", Kind.NUMBER, "what the secure world asks for"), *_message[2:]), (_status,),
+    (Status.WRONG_STATE,), "Returns to the normal world with a request. Comes back as the next entry.")
+SECURE_READY = Call(0xF200_0002, "SECURE_READY", Caller.SECURE,
+    (Word("entry", Kind.ADDRESS, "where S-EL1 is entered, 4-byte aligned"),
+     Word("revocation_entry", Kind.ADDRESS, "where it is entered while revoked pages are unacknowledged")),
+    (_status,), (Status.INVALID_PARAMETER, Status.WRONG_STATE),
+    "Ends the secure world's boot, once. Comes back as the next entry.")
+# fmt: on
+
+CALLS = (
+    SMCCC_VERSION_CALL,
+    SMCCC_ARCH_FEATURES,
+    PSCI_VERSION_CALL,
+    PSCI_SYSTEM_OFF,
+    PSCI_FEATURES,
+    FLEX_UID,
+    FLEX_REVISION,
+    FLEX_VERSION,
+    FLEX_FEATURES,
+    MEM_ALLOCATE,
+    MEM_LOCK,
+    MEM_RECALL,
+    MEM_RELEASE,
+    MEM_RECLAIM,
+    MEM_NEXT_RELEASED,
+    MEM_NEXT_REVOKED,
+    MEM_ACK_REVOKED,
+    SECURE_CALL,
+    SECURE_RESUME,
+    SECURE_DONE,
+    SECURE_RPC,
+    SECURE_READY,
+)
+
+_BY_FUNCTION = {call.function: call for call in CALLS}
+
+NAMES: Mapping[int, str] = {call.function: call.name for call in CALLS}
+
+
+def find(function: int) -> Call | None:
+    """The call that x0 = ``function`` names (its low 32 bits, hint bit ignored); None: unknown."""
+    return _BY_FUNCTION.get(function & 0xFFFF_FFFF & ~HINT)

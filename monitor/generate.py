@@ -1,0 +1,252 @@
+"""Writes what is made from the declared tables: `python -m monitor.generate [--check]`, from the checkout.
+
+firmware/include/flex_smc.h and docs/smc-calls.md come from monitor/abi.py, firmware/include/memory_map.h from
+emulator/memory_map.py. With --check nothing is written; exit status 1 names the stale files.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from emulator import memory_map
+from emulator.memory_map import Nsaid, Reach, StreamId
+
+from . import abi
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = "python -m monitor.generate"
+
+
+def smc_header() -> str:
+    return "\n".join(_smc_header()) + "\n"
+
+
+def _smc_header() -> Iterator[str]:
+    yield f"/* The SMC table for C and assembly. Generated from monitor/abi.py by `{COMMAND}`. */"
+    yield "#ifndef FLEX_SMC_H"
+    yield "#define FLEX_SMC_H"
+    yield ""
+    yield from _defines("SMC_", {call.name: call.function for call in abi.CALLS})
+    yield ""
+    yield from _defines("FLEX_", {status.name: status.value for status in abi.Status}, _decimal)
+    yield ""
+    yield from _defines("PAGE_", {state.name: state.value for state in abi.PageState}, _decimal)
+    yield from _defines("PAGE_", {"STATE_MASK": 7, "REVOKED": abi.REVOKED, "REGION_SHIFT": abi.REGION_SHIFT})
+    yield from _defines("REGION_", {region.name: region.value for region in abi.Region}, _decimal)
+    yield ""
+    yield from _defines("PENDING_", {str(pending.name): pending.value for pending in abi.Pending}, _decimal)
+    yield ""
+    yield from _defines("FEATURE_", {feature.name: feature.value for feature in abi.Feature}, _decimal)
+    yield ""
+    limits = {feature.name: int(getattr(abi, feature.name)) for feature in abi.Feature}
+    yield from _defines("", limits, _decimal)
+    yield from _defines(
+        "",
+        {
+            "FLEX_VERSION_MAJOR": abi.VERSION_MAJOR,
+            "FLEX_VERSION_MINOR": abi.VERSION_MINOR,
+            "SMCCC_VERSION": abi.SMCCC_VERSION,
+            "PSCI_VERSION": abi.PSCI_VERSION,
+            **{f"FLEX_UID_{index}": word for index, word in enumerate(abi.UID)},
+            "SMC_HINT": abi.HINT,
+            "SMC_64": abi.SMC64,
+            "RECLAIM_FORCE": abi.FORCE,
+        },
+    )
+    yield from _defines("SMC_BY_", {caller: abi.Caller[caller].value for caller in ("SECURE", "NORMAL", "BOTH")})
+    yield ""
+    yield "#ifndef __ASSEMBLER__"
+    yield "#include <stdint.h>"
+    yield ""
+    yield "/* Who may make a call (0: no such call), and how many registers from x0 on carry its results. */"
+    yield "struct smc_row {"
+    yield "\tuint32_t by;"
+    yield "\tuint32_t results;"
+    yield "};"
+    yield ""
+    yield "static inline struct smc_row smc_row(uint32_t function)"
+    yield "{"
+    yield "\tswitch (function) {"
+    for call in abi.CALLS:
+        yield f"\tcase SMC_{call.name}:"
+        yield f"\t\treturn (struct smc_row){{SMC_BY_{call.by.name}, {len(call.returns)}}};"
+    yield "\tdefault:"
+    yield "\t\treturn (struct smc_row){0, 1};"
+    yield "\t}"
+    yield "}"
+    yield "#endif"
+    yield ""
+    yield "#endif"
+
+
+def _decimal(value: int) -> str:
+    return str(value)
+
+
+def _hexadecimal(value: int) -> str:
+    return f"{value:#x}"
+
+
+def _defines(prefix: str, values: Mapping[str, int], show: Callable[[int], str] = _hexadecimal) -> Iterator[str]:
+    width = max(len(name) for name in values) + len(prefix)
+    for name, value in values.items():
+        yield f"#define {prefix + name:<{width}} {show(value)}"
+
+
+DRAM_LAYOUT = """\
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* From the bottom: normal memory, the monitor's carve-out, secure DRAM with the ownership table at its end. */
+struct dram_layout {
+	uint64_t pages;
+	uint64_t end;
+	uint64_t normal_end;
+	uint64_t secure_base;
+	uint64_t ownership_base;
+};
+
+static inline uint64_t round_up(uint64_t value, uint64_t step)
+{
+	return (value + step - 1) / step * step;
+}
+
+static inline struct dram_layout dram_layout(uint64_t pages)
+{
+	uint64_t size = pages * PAGE_SIZE;
+	uint64_t end = DRAM_BASE + size;
+	uint64_t secure_base = end - 16 * MIB - round_up(size / 64, BLOCK_SIZE);
+
+	return (struct dram_layout){
+		.pages = pages,
+		.end = end,
+		.normal_end = secure_base - BLOCK_SIZE - round_up(size / 512, BLOCK_SIZE),
+		.secure_base = secure_base,
+		.ownership_base = end - round_up(pages, PAGE_SIZE),
+	};
+}
+#endif
+"""
+
+
+def memory_map_header() -> str:
+    return "\n".join(_memory_map_header()) + "\n"
+
+
+def _memory_map_header() -> Iterator[str]:
+    yield f"/* The physical memory map. Generated from emulator/memory_map.py by `{COMMAND}`. */"
+    yield "#ifndef MEMORY_MAP_H"
+    yield "#define MEMORY_MAP_H"
+    yield ""
+    names = ("PAGE_SIZE", "BLOCK_SIZE", "MIB", "GIB", "COUNTER_HZ", "DRAM_BASE", "DRAM_MIN", "DRAM_MAX")
+    yield from _defines("", {name: int(getattr(memory_map, name)) for name in names})
+    yield ""
+    windows = (*memory_map.DEVICES, memory_map.SECURE_SRAM)
+    yield from _defines("", {f"{window.name}_BASE": window.base for window in windows})
+    yield from _defines("", {f"{window.name}_SIZE": window.size for window in windows})
+    yield ""
+    yield "/* A device's bit in the TZPC's DECPROT registers, and the bits of the normal world's devices. */"
+    yield from _defines("DECPROT_", {window.name: index for index, window in enumerate(memory_map.DEVICES)}, _decimal)
+    normal = (index for index, window in enumerate(memory_map.DEVICES) if window.reach is Reach.NORMAL)
+    yield from _defines("DECPROT_", {"NORMAL": sum(1 << index for index in normal)})
+    yield ""
+    yield from _defines("NSAID_", {nsaid.name: nsaid.value for nsaid in Nsaid}, _decimal)
+    yield from _defines("STREAM_", {stream.name: stream.value for stream in StreamId}, _decimal)
+    yield ""
+    names = ("NORMAL_IMAGE_BASE", "PROBE_IMAGE_BASE", "NORMAL_IMAGE_END")
+    yield from _defines("", {name: int(getattr(memory_map, name)) for name in names})
+    yield ""
+    yield DRAM_LAYOUT
+    yield "#endif"
+
+
+def calls_page() -> str:
+    return "\n".join(_calls_page()) + "\n"
+
+
+def _calls_page() -> Iterator[str]:
+    yield "# SMC calls"
+    yield ""
+    yield f"Generated from `monitor/abi.py` by `{COMMAND}`."
+    yield ""
+    yield "SMCCC 1.5. An unknown function, one of the other world, a nonzero SMC immediate, a call from EL2 and any of bits"
+    yield "23:17 set return NOT_SUPPORTED. The hint bit 16 is ignored. SMC32 arguments are truncated to 32 bits. Registers"
+    yield "that a call does not list as results are preserved; after a failure the results behind the status are zero."
+    yield ""
+    yield "A call on pages checks the whole range for wrap-around and for memory that is never Flex-Mem, clips it to"
+    yield f"PAGES_PER_CALL ({abi.PAGES_PER_CALL}), checks every page of that window, and only then changes anything."
+    yield ""
+    yield "| function | call | by | arguments (x1..) | results (x0..) | fails |"
+    yield "|---|---|---|---|---|---|"
+    for call in abi.CALLS:
+        by = "both" if call.by == abi.Caller.BOTH else str(call.by.name).lower()
+        args = ", ".join(word.name for word in call.args) or "none"
+        returns = ", ".join(word.name for word in call.returns) or "none"
+        fails = ", ".join(status.name for status in call.fails) or "never"
+        yield f"| `{call.function:#010x}` | [{call.name}](#{call.name.lower()}) | {by} | {args} | {returns} | {fails} |"
+    yield ""
+    yield "## Status codes"
+    yield ""
+    yield "| code | name |"
+    yield "|---|---|"
+    yield from (f"| {status.value} | {status.name} |" for status in abi.Status)
+    yield ""
+    yield "## Features"
+    yield ""
+    yield "| number | name | value |"
+    yield "|---|---|---|"
+    yield from (f"| {feature.value} | {feature.name} | {getattr(abi, feature.name)} |" for feature in abi.Feature)
+    yield ""
+    yield "## Entry into the secure world"
+    yield ""
+    yield "Always at the registered entry (the revocation entry while a revoked page is unacknowledged), with"
+    yield "x0 = pending mask, x1..x5 = the caller's, x6 = pages owed, every other register 0. Served in this order:"
+    yield ""
+    yield "| bit | pending |"
+    yield "|---|---|"
+    yield from (f"| {pending.value} | {pending.name} |" for pending in abi.Pending)
+    for call in abi.CALLS:
+        yield ""
+        yield f"## {call.name}"
+        yield ""
+        yield call.what
+        yield ""
+        yield from (f"* x{index} `{word.name}`: {word.what}" for index, word in enumerate(call.args, start=1))
+        yield from (f"* returns x{index} `{word.name}`: {word.what}" for index, word in enumerate(call.returns))
+
+
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "firmware/include/flex_smc.h": smc_header,
+    "firmware/include/memory_map.h": memory_map_header,
+    "docs/smc-calls.md": calls_page,
+}
+
+
+def stale() -> list[str]:
+    """Paths of generated files that are missing or differ from what the tables say now."""
+    return [
+        path
+        for path, text in GENERATED.items()
+        if not (ROOT / path).is_file() or (ROOT / path).read_text() != text()
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Status 0; 1 if ``--check`` finds a stale file; 2 for an unknown option."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write(f"usage: {COMMAND} [--check]\n")
+        return 2
+    paths = stale()
+    if arguments and paths:
+        sys.stderr.write(f"stale: {', '.join(paths)}: run `{COMMAND}`\n")
+        return 1
+    for path in paths:
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / path).write_text(GENERATED[path]())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

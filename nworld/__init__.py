@@ -1,0 +1,1 @@
+"""The normal world: kernel, page allocator, drivers, clients."""

@@ -1,0 +1,98 @@
+"""Train the demo model that FlexServe ships: a small `llama` on the King James Bible, written as a Q8_0 GGUF file."""
+
+import lzma
+import subprocess
+from pathlib import Path
+
+import click
+
+try:
+    import torch
+    from demo_model import corpus, export, measure, training
+    from demo_model.network import Network, Shape
+    from demo_model.tokenizer import Tokenizer
+except ImportError as missing:
+    raise SystemExit(f"{missing}: pip install -e '.[train]'") from None
+
+ROOT = Path(__file__).resolve().parent.parent
+TEST_TEXT_LENGTH = 32_000   # characters
+
+
+class Failure(click.ClickException):
+    """One line and exit status 2."""
+
+    exit_code = 2
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=ROOT / "flexserve/models/demo.gguf")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=40.0, help="End after so long,")
+@click.option("--steps", type=click.IntRange(min=1), default=3000, help="or after so many steps.")
+@click.option("--seed", type=int, default=1)
+@click.option("--threads", type=click.IntRange(min=1), default=2)
+@click.option("--test-data", type=click.Path(file_okay=False, path_type=Path),
+              help="Write the held-out prose and the list of training words for the tests into this folder.")
+def main(output: Path, minutes: float, steps: int, seed: int, threads: int, test_data: Path | None) -> None:
+    """Train the demo model, write it as GGUF, and measure the file."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    try:
+        chapters, held_out = corpus.split(corpus.read_bible())
+        if test_data:
+            write_test_data(test_data, chapters, held_out)
+        train(output, chapters, held_out, training.Budget(steps, minutes))
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Failure(str(error)) from error
+
+
+def train(output: Path, chapters: list[corpus.Chapter], held_out: list[corpus.Chapter],
+          budget: training.Budget) -> None:
+    """Tokenizer, network, training with a file at every tenth of the run, figures."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    shape = Shape()
+    tokenizer = Tokenizer.train((verse for chapter in chapters for verse in chapter.verses), shape.vocabulary)
+    pieces = tokenizer.pieces()
+    ids, starts = tokenizer.stream(chapters)
+    held_out_ids, _ = tokenizer.stream(held_out)
+    network = Network(shape, dropout=0.1)
+    parameters = sum(weight.numel() for weight in network.parameters())
+    click.echo(f"{parameters:,} parameters, {len(ids):,} training tokens, {len(held_out_ids):,} held out")
+    saved = 0.0
+    for report in training.train(network, ids, starts, budget):
+        line = f"step {report.step}, {report.minutes:.1f} min, loss {report.loss:.3f}"
+        if report.progress >= saved + 0.1 or report.progress == 1:
+            saved = report.progress
+            export.write(output, network, pieces)
+            line += f", held out {measure.loss(export.read(output, shape), held_out_ids):.3f} nats a token"
+        click.echo(line)
+    show(export.read(output, shape), tokenizer, held_out_ids, corpus.vocabulary(chapters))
+
+
+def show(network: Network, tokenizer: Tokenizer, held_out_ids: torch.Tensor, vocabulary: set[str]) -> None:
+    """Figures and samples of the file as written, in float and as served."""
+    for serving in (False, True):
+        network.serve(serving)
+        samples = [measure.greedy(network, tokenizer, prompt) for prompt in measure.PROMPTS]
+        click.echo(f"\n{'int8 serving' if serving else 'float'}: "
+                   f"held out {measure.loss(network, held_out_ids):.3f} nats a token, "
+                   f"{measure.known_words(samples, vocabulary):.1%} of the words known, "
+                   f"a four-word phrase at most {max(sample.repeats() for sample in samples)} times")
+        for sample in samples:
+            click.echo(f"  {sample.prompt} |{sample.text}")
+    click.echo(f"\nsame choice in float and int8 at {measure.agreement(network, held_out_ids):.1%} of the positions")
+
+
+def write_test_data(folder: Path, chapters: list[corpus.Chapter], held_out: list[corpus.Chapter]) -> None:
+    """Held-out chapters, a paragraph each, in demo_text.txt; the words of the training text in kjv_words.txt.xz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = ""
+    for chapter in held_out:
+        if len(text) < TEST_TEXT_LENGTH:
+            text += chapter.prose + "\n"
+    (folder / "demo_text.txt").write_text(text)
+    listed = "".join(word + "\n" for word in sorted(corpus.vocabulary(chapters)))
+    (folder / "kjv_words.txt.xz").write_bytes(lzma.compress(listed.encode(), preset=9 | lzma.PRESET_EXTREME))
+
+
+if __name__ == "__main__":
+    main()

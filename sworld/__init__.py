@@ -1,0 +1,1 @@
+"""The secure world: kernel, Flex-Mem pool, model serving."""

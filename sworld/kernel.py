@@ -1,0 +1,141 @@
+"""The secure kernel: serves what is pending at every entry, then the thread or the call that the entry is for.
+
+Like OP-TEE it keeps its own threads: a service that needs the normal world leaves by SECURE_RPC under its thread's
+number, and goes on when a later entry brings that thread's reply. What is pending is served first, in the order of the
+mask's bits: pages taken by force, then pages asked back, and only then any thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from emulator.gate import (
+    Argument,
+    Arrival,
+    Flow,
+    FlowFactory,
+    Gate,
+    GateFault,
+    Operations,
+    Registers,
+    Runner,
+    Thread,
+    load,
+)
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, TRUSTED, DramLayout
+from emulator.world_port import WorldPort
+from monitor.abi import SECURE_DONE, SECURE_READY, SECURE_RPC, Call, Pending, Status
+from monitor.services.calls import CallFailed, invoke
+from monitor.services.messages import Request, ServiceStatus
+
+from .errors import Refused
+from .flexmem import Extent, Pool
+from .mapping import Mapping
+from .service import ModelService
+
+ENTRY_REGISTERS = 7
+
+
+class SecureKernel:
+    """Lives in ``gate`` with ``port``; of its own memory, ``heap`` (a physical address) and above is free at boot."""
+
+    def __init__(
+        self, gate: Gate, port: WorldPort, operations: Operations, clock: Callable[[], int], heap: int
+    ) -> None:
+        self.runner = Runner(gate, port, operations, clock, self._thread_ended)
+        self.pool: Pool
+        self.service: ModelService
+        self._gate = gate
+        self._heap = heap
+        self._waiting: dict[int, Thread] = {}
+        self._due: deque[Callable[[], None]] = deque()
+        self._leave_by: tuple[Call, Registers] = SECURE_DONE, ()
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Go on from ``arrival``; leaves the core at a site of the gate. Raises GateFault."""
+        match arrival:
+            case Arrival.RETURN | Arrival.IDLE:
+                self.runner.returned()
+            case Arrival.ENTRY | Arrival.REVOCATION:
+                self._entered(self._gate.registers(ENTRY_REGISTERS))
+            case Arrival.BOOT:
+                self._leave_by = SECURE_READY, tuple(
+                    self._gate.address(entry.value) for entry in (Arrival.ENTRY, Arrival.REVOCATION)
+                )
+                self._run("boot", self._boot, self._gate.registers(2))
+            case _:
+                raise GateFault(f"the secure kernel cannot go on from {arrival.value}")
+
+    def rpc(self, request: Request, *arguments: int) -> Flow[Registers]:
+        """Ask the normal world: its status and three results. The current thread is suspended until the reply."""
+        thread = self.runner.current
+        assert thread is not None
+        status, *reply = yield from invoke(SECURE_RPC, thread.id, request, *arguments)
+        if status != Status.SUCCESS:
+            raise CallFailed(SECURE_RPC, (thread.id, request, *arguments), status)
+        return tuple(reply[:4])
+
+    def recall(self, owed: int) -> Flow[None]:
+        """Give ``owed`` pages back to the normal world."""
+        yield from self.pool.recall(owed)
+
+    def _boot(self, base: int, end: int) -> Flow[None]:
+        """Secure DRAM is [``base``, ``end``)."""
+        dram_pages = yield from load(TRUSTED.base + TrustedBlock.DRAM_PAGES.offset)
+        layout = DramLayout(dram_pages * PAGE_SIZE)
+        mapping = Mapping(self._gate.address("gate_tables"), self._heap, end)
+        self.pool = Pool(mapping, self.rpc, Extent(DRAM_BASE, (layout.normal_end - DRAM_BASE) // PAGE_SIZE))
+        self.service = ModelService(self.pool, mapping, self.rpc)
+
+    def _entered(self, registers: Registers) -> None:
+        mask, first, second, third, fourth, fifth, owed = registers
+        left = self.runner.suspend()
+        if left:
+            self._waiting[left.id] = left
+        self._leave_by = SECURE_DONE, ()
+        if mask & Pending.REVOKED:
+            self._due.append(partial(self._run, "revocation", self.pool.acknowledge_revoked))
+        if mask & Pending.RECALL:
+            self._due.append(partial(self._run, "recall", self.recall, (owed,)))
+        if mask & Pending.RPC_REPLY:
+            self._due.append(partial(self._reply, first, (Status.SUCCESS, second, third, fourth, fifth)))
+        if mask & Pending.NEW_CALL:
+            self._due.append(partial(self._run, "service", self._serve, (first, second, third, fourth, fifth)))
+        self._next()
+
+    def _serve(self, service: int, *arguments: int) -> Flow[Registers]:
+        """One service: its status and results, as SECURE_DONE's x1-x5."""
+        handler = self.service.handlers.get(service)
+        if handler is None:
+            return (ServiceStatus.UNKNOWN_SERVICE, service)
+        try:
+            results = yield from handler(*arguments)
+        except Refused as refused:
+            return (refused.status, refused.detail)
+        return (ServiceStatus.DONE, *results)
+
+    def _run(self, name: str, flow: FlowFactory, arguments: tuple[Argument, ...] = ()) -> None:
+        self.runner.resume(self.runner.start(name, flow, arguments))
+
+    def _reply(self, thread: int, reply: Registers) -> None:
+        waiting = self._waiting.pop(thread, None)
+        if waiting is None:
+            self._leave_by = SECURE_DONE, (ServiceStatus.UNKNOWN_THREAD, thread)
+            self._next()
+        else:
+            self.runner.resume(waiting, reply)
+
+    def _thread_ended(self, thread: Thread) -> None:
+        if isinstance(thread.result, tuple):
+            self._leave_by = SECURE_DONE, thread.result
+        self._next()
+
+    def _next(self) -> None:
+        """Serve what is due; when nothing is, leave this world."""
+        if self._due:
+            self._due.popleft()()
+        else:
+            call, results = self._leave_by
+            self._gate.smc(call.function, results)

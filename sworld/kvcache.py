@@ -1,0 +1,65 @@
+"""The KV cache: keys and values of each token in each layer, in the pool, grown as positions are needed.
+
+Layers have regions of their own; a token's keys and values are neighbours, so a cache of n tokens needs the first pages
+of each region only. A layer that loses a page makes the whole cache worthless, because every position needs all layers:
+it is then computed again from the token ids.
+"""
+
+from __future__ import annotations
+
+from emulator.gate import Flow
+from emulator.memory_map import PAGE_SIZE
+
+from .flexmem import Kind, Pool
+from .shape import ModelShape
+from .transformer import F32, CachePlace
+
+
+class KvCache:
+    """Cache of a model of ``shape``, up to its context."""
+
+    def __init__(self, pool: Pool, shape: ModelShape) -> None:
+        self._pool = pool
+        self._values = F32 * shape.kv_width
+        self._stride = 2 * self._values
+        self._layers = [
+            pool.reserve(Kind.KV, f"kv of layer {layer}", shape.context * self._stride) for layer in range(shape.layers)
+        ]
+        self._tokens = 0
+
+    @property
+    def tokens(self) -> int:
+        """The first so many positions are intact in every layer."""
+        return self._tokens if all(region.ready for region in self._layers) else 0
+
+    def hold(self, tokens: int) -> None:
+        """The first ``tokens`` positions have just been written in every layer."""
+        self._tokens = tokens
+        for region in self._layers:
+            region.ready = True
+
+    def place(self, layer: int) -> CachePlace:
+        keys = self._layers[layer].va
+        return CachePlace(keys, keys + self._values, self._stride)
+
+    def pages(self, tokens: int) -> int:
+        """Pages of one layer for ``tokens`` positions."""
+        return -(-tokens * self._stride // PAGE_SIZE)
+
+    def backed(self, tokens: int) -> bool:
+        return all(len(region.frames) >= self.pages(tokens) for region in self._layers)
+
+    def back(self, tokens: int) -> Flow[None]:
+        """Memory for ``tokens`` positions in every layer; a recall in between may take some of it again."""
+        for region in self._layers:
+            yield from self._pool.back(region, self.pages(tokens))
+
+    def drop(self) -> Flow[None]:
+        """Forget all positions; the pages are free."""
+        for region in self._layers:
+            yield from self._pool.drop(region)
+
+    def discard(self) -> Flow[None]:
+        """The model is closed."""
+        for region in self._layers:
+            yield from self._pool.discard(region)

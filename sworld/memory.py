@@ -1,0 +1,61 @@
+"""Where an open model is, as the transformer asks for it: weights by the loader, cache and workspace in the pool."""
+
+from __future__ import annotations
+
+from emulator.gate import Flow
+
+from .flexmem import Kind, Pool
+from .kvcache import KvCache
+from .loader import Loader
+from .shape import ModelShape
+from .transformer import CachePlace, Workspace
+
+
+class PoolMemory:
+    """Memory of one open model."""
+
+    def __init__(self, pool: Pool, loader: Loader, shape: ModelShape) -> None:
+        self._pool = pool
+        self._loader = loader
+        self._cache = KvCache(pool, shape)
+        self._workspace = pool.reserve(Kind.ACTIVATIONS, "workspace", Workspace(shape).size)
+
+    @property
+    def losses(self) -> int:
+        return self._pool.state.losses
+
+    @property
+    def cached_tokens(self) -> int:
+        return self._cache.tokens
+
+    def set_cached_tokens(self, count: int) -> None:
+        self._cache.hold(count)
+
+    def prepare(self, tokens: int) -> Flow[None]:
+        while not self._workspace_backed() or not self._cache.backed(tokens):
+            yield from self._pool.back(self._workspace, self._workspace.pages)
+            yield from self._cache.back(tokens)
+
+    def weights(self, layer: int, name: str) -> Flow[int]:
+        return (yield from self._loader.address(layer, name))
+
+    def cache(self, layer: int) -> CachePlace:
+        return self._cache.place(layer)
+
+    @property
+    def workspace(self) -> int:
+        return self._workspace.va
+
+    def clear(self) -> Flow[None]:
+        """End of a request: cache and activations are dropped, the weights stay."""
+        yield from self._cache.drop()
+        yield from self._pool.drop(self._workspace)
+
+    def discard(self) -> Flow[None]:
+        """The model is closed."""
+        yield from self._cache.discard()
+        yield from self._pool.discard(self._workspace)
+        yield from self._loader.discard()
+
+    def _workspace_backed(self) -> bool:
+        return len(self._workspace.frames) == self._workspace.pages

@@ -1,0 +1,238 @@
+"""A kernel's flows at a gate whose core is a few lines of Python: sites, charges, aborts, suspension, replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from emulator import costs
+from emulator.gate import (
+    Action,
+    Arrival,
+    Flow,
+    Gate,
+    Notice,
+    Operation,
+    Runner,
+    Sent,
+    Site,
+    Thread,
+    Write,
+    charge,
+    compute,
+    counter,
+    load,
+    notice,
+    read,
+    smc,
+    store,
+    tlbi,
+    wait,
+    write,
+)
+from emulator.world import World
+from emulator.world_port import PortAbort, WorldPort
+
+BASE = 0x4000_0000
+SYMBOLS = {name.value: 4 * index for index, name in enumerate([*Site, *Arrival]) if name is not Arrival.IDLE}
+ABORT = PortAbort(0x9600_0047, 0xBAD)
+
+
+@dataclass
+class FakeCore:
+    pc: int = 0
+    world: World = World.NORMAL
+    x: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(31), 0))
+
+
+class FakePort:
+    """Memory of 64 bytes; one address aborts."""
+
+    def __init__(self) -> None:
+        self.memory = bytearray(64)
+
+    def read(self, va: int, size: int) -> bytes:
+        if va == ABORT.address:
+            raise ABORT
+        return bytes(self.memory[va : va + size])
+
+    def write(self, va: int, data: bytes) -> None:
+        self.memory[va : va + len(data)] = data
+
+    def load(self, va: int, width: int) -> int:
+        return int.from_bytes(self.read(va, width), "little")
+
+    def store(self, va: int, width: int, value: int) -> None:
+        self.write(va, value.to_bytes(width, "little"))
+
+
+class Bench:
+    """Plays the gate's code: whatever site the core is resumed at, it comes back."""
+
+    def __init__(self) -> None:
+        self.core = FakeCore()
+        self.gate = Gate(self.core, World.NORMAL, SYMBOLS, BASE)
+        self.shown: list[Notice] = []
+        self.ended: list[Thread] = []
+        self.sites: list[tuple[Site, int]] = []
+        operations = {"double": Operation(lambda port, n: 2 * n, lambda n: n)}
+        self.runner = Runner(
+            self.gate, cast(WorldPort, FakePort()), operations, lambda: 77, self.ended.append, self.shown.append
+        )
+
+    def turn(self) -> None:
+        """From a site to its arrival; an SMC answers with its registers counted up."""
+        site = next(site for site in Site if self.gate.address(site.value) == self.core.pc)
+        self.sites.append((site, self.core.x[0]))
+        if site is Site.SMC:
+            for index in range(8):
+                self.core.x[index] += 1
+        self.core.pc = self.gate.address((Arrival.IDLE if site is Site.IDLE else Arrival.RETURN).value)
+        assert self.gate.arrival(self.core.pc) in (Arrival.RETURN, Arrival.IDLE)
+        self.runner.returned()
+
+    def run(self, flow: Flow[int]) -> Thread:
+        self.runner.resume(self.runner.start("flow", lambda: flow))
+        while not self.ended:
+            self.turn()
+        return self.ended[0]
+
+    def spun(self) -> int:
+        return sum(2 * turns for site, turns in self.sites if site is Site.BUSY)
+
+
+def test_every_action_is_performed_and_answered() -> None:
+    def flow() -> Flow[int]:
+        yield from write(8, b"flex")
+        assert (yield from read(8, 4)) == b"flex"
+        yield from store(16, 0x1234, 2)
+        assert (yield from load(16, 2)) == 0x1234
+        assert (yield from counter()) == 77
+        assert (yield from compute("double", 21)) == 42
+        yield from charge(10)
+        yield from tlbi(0x55)
+        yield from wait()
+        yield from notice("token", 3, data=b"x")
+        return (yield from smc(0xC700_0100, 1, 2))[1]
+
+    bench = Bench()
+    assert bench.run(flow()).result == 2
+    assert bench.shown == [Notice("token", (3,), b"x")]
+    assert [site for site, _ in bench.sites if site is not Site.BUSY] == [Site.TLBI, Site.IDLE, Site.SMC]
+    assert bench.runner.journal == []
+
+
+def test_smc_sets_all_argument_registers_and_reads_a_signed_status() -> None:
+    bench = Bench()
+
+    def flow() -> Flow[int]:
+        return (yield from smc(0xFFFF_FFFF_FFFF_FFFE, 5))[0]
+
+    bench.core.x[7] = 0xDEAD
+    bench.runner.resume(bench.runner.start("flow", flow))
+    assert [bench.core.x[index] for index in range(8)] == [0xFFFF_FFFF_FFFF_FFFE, 5, 0, 0, 0, 0, 0, 0]
+    bench.turn()
+    assert bench.ended[0].result == -1
+
+
+def test_long_cost_is_paid_in_stays_of_limited_length() -> None:
+    bench = Bench()
+    wanted = 2 * costs.MAX_CHARGE + 10
+
+    def flow() -> Flow[int]:
+        yield from charge(wanted)
+        return 0
+
+    bench.run(flow())
+    assert bench.spun() == wanted
+    assert [2 * turns for _, turns in bench.sites] == [costs.MAX_CHARGE, costs.MAX_CHARGE, 10]
+
+
+def test_copy_costs_by_its_size() -> None:
+    def spent(size: int) -> int:
+        bench = Bench()
+
+        def flow() -> Flow[int]:
+            yield from read(0, size)
+            return 0
+
+        bench.run(flow())
+        return bench.spun()
+
+    assert spent(64) - spent(32) == 2
+
+
+def test_abort_is_thrown_into_the_flow() -> None:
+    def flow() -> Flow[int]:
+        try:
+            yield from read(ABORT.address, 1)
+        except PortAbort as abort:
+            return abort.address
+        return 0
+
+    assert Bench().run(flow()).result == ABORT.address
+
+
+def test_flow_that_fails_is_over_and_the_next_one_runs() -> None:
+    bench = Bench()
+
+    def failing() -> Flow[int]:
+        yield from charge(2)
+        raise ArithmeticError
+
+    def flow() -> Flow[int]:
+        return (yield from counter())
+
+    with pytest.raises(ArithmeticError):
+        bench.run(failing())
+    assert bench.runner.current is None and bench.runner.journal == []
+    assert bench.run(flow()).result == 77
+
+
+def test_suspended_thread_goes_on_with_the_reply_it_is_given() -> None:
+    bench = Bench()
+
+    def flow() -> Flow[int]:
+        return (yield from smc(1))[1]
+
+    bench.runner.resume(bench.runner.start("flow", flow))
+    waiting = bench.runner.suspend()
+    assert waiting and bench.runner.current is None
+    bench.runner.resume(waiting, (0, 99))
+    assert waiting.result == 99
+
+
+def test_journal_replays_a_flow_to_the_same_action() -> None:
+    bench = Bench()
+
+    def flow() -> Flow[int]:
+        total = yield from compute("double", 4)
+        total += (yield from smc(total))[1]
+        yield from write(0, bytes([total]))
+        return total
+
+    bench.runner.resume(bench.runner.start("flow", flow))
+    for _ in range(2):
+        bench.turn()
+    replayed = Thread(1, "flow", flow, ())
+    action: Action | None = None
+    for sent in bench.runner.journal:
+        action = replayed.step(sent.value)
+    assert bench.runner.journal[0] == Sent(1, None)
+    assert action == Write(0, bytes([9]))
+    bench.turn()
+    assert bench.ended[0].result == 9
+    assert replayed.step(None) is None and replayed.result == 9
+
+
+def test_arrival_belongs_to_the_world_that_runs() -> None:
+    bench = Bench()
+    bench.core.world = World.SECURE
+    assert bench.gate.arrival(BASE + SYMBOLS[Arrival.ENTRY.value]) is None
+
+
+def test_smc_with_too_many_arguments_is_refused() -> None:
+    with pytest.raises(ValueError, match="x1-x7 hold 7"):
+        Bench().gate.smc(1, tuple(range(8)))
