@@ -40,9 +40,12 @@ class BuildFirmware(Command):
         pass
 
     def run(self) -> None:
-        from firmware.build import build_all
+        from firmware.build import BuildError, build_all
 
-        build_all()
+        try:
+            build_all()
+        except BuildError as error:
+            sys.exit(f"firmware/build.py: {error}")
 
     def get_source_files(self) -> list[str]:
         return []

@@ -17,6 +17,7 @@ BYTES_PER_SCAN = 16
 BYTES_PER_FILL = 16
 INSTRUCTIONS_PER_CIPHER_BLOCK = 32  # AES-256 rounds and one GHASH multiplication for 16 bytes
 MACS_PER_INSTRUCTION = 16  # SDOT
+INSTRUCTIONS_PER_TEXT_BYTE = 64  # tokenising: a merge queue's work
 INSTRUCTIONS_PER_TRANSCENDENTAL = 24  # one exp or sine by polynomial
 
 

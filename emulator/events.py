@@ -75,6 +75,14 @@ class EventStream:
         """Put an event of our own into the stream, after all that the hardware has put there."""
         lib.events_emit(self._machine, kind, args, len(args))
 
+    def device_write(self, device: int, offset: int, size: int, value: int, secure: bool) -> None:
+        """A register was programmed that decides who may reach what."""
+        self.emit(EventKind.DEVICE_WRITE, device, offset, size, value, secure)
+
+    def undeclared(self, device: int, offset: int, size: int, value: int, write: bool, secure: bool) -> None:
+        """An access met no declared register, or bits of it that nothing declares."""
+        self.emit(EventKind.UNDECLARED, device, offset, size, value, write, secure)
+
     def drain(self) -> None:
         """Hand over everything recorded so far."""
         while count := lib.events_drain(self._machine, self._batch, BATCH):

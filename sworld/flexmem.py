@@ -227,6 +227,10 @@ class Pool:
                 yield from self.drop(region)
         self.state.free -= gone
 
+    def may_share(self, extent: Extent) -> bool:
+        """Whether ``extent`` is normal DRAM none of which is in the pool, which is so until the first grant."""
+        return self._grantable(extent) and not extent.base % PAGE_SIZE and not self.state.locked
+
     def _grantable(self, extent: Extent) -> bool:
         """Normal DRAM, and not the memory through which the worlds talk."""
         inside = self._normal.base <= extent.base and extent.end <= self._normal.end

@@ -6,12 +6,7 @@
 static const char *const kinds[] = {"synchronous exception", "IRQ", "FIQ", "SError"};
 static const char *const origins[] = {"EL3 on SP_EL0", "EL3", "a lower level", "a lower level in AArch32"};
 
-static _Noreturn void halt(void)
-{
-	for (;;) {
-		__asm__ volatile("monitor_halted: wfi");
-	}
-}
+_Noreturn void monitor_halted(void); /* in vectors.S */
 
 /* A panic that panics (UART1 out of reach) stops without words. */
 static void enter_panic(void)
@@ -19,7 +14,7 @@ static void enter_panic(void)
 	static uint64_t entered;
 
 	if (entered++) {
-		halt();
+		monitor_halted();
 	}
 	uart_text("monitor: panic: ");
 }
@@ -35,7 +30,7 @@ _Noreturn void panic(const char *what)
 	enter_panic();
 	uart_text(what);
 	uart_text("\n");
-	halt();
+	monitor_halted();
 }
 
 _Noreturn void panic_exception(uint64_t vector)
@@ -49,5 +44,5 @@ _Noreturn void panic_exception(uint64_t vector)
 	print_register(" ELR ", READ_SYSREG(elr_el3));
 	print_register(" SPSR ", READ_SYSREG(spsr_el3));
 	uart_text("\n");
-	halt();
+	monitor_halted();
 }

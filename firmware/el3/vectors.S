@@ -90,3 +90,9 @@ monitor_exit:
 	eret
 	dsb	nsh			/* nothing is executed speculatively behind an ERET */
 	isb
+
+	.global monitor_halted
+	.type monitor_halted, %function
+monitor_halted:				/* where a panic ends */
+	wfi
+	b	monitor_halted

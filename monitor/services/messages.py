@@ -93,12 +93,14 @@ class ServiceStatus(enum.IntEnum):
     EMPTY_PROMPT = 15
     UNKNOWN_THREAD = 16
     BAD_GRANT = 17
+    IN_USE = 18
+    NOT_FINITE = 19
 
 
 # The line a person gets, with x2 of the return as {detail}.
 EXPLANATIONS: dict[int, str] = {
     ServiceStatus.UNKNOWN_SERVICE: "the secure world has no service {detail}",
-    ServiceStatus.BAD_REQUEST: "the secure world refused the request descriptor: field {detail} is out of range",
+    ServiceStatus.BAD_REQUEST: "the secure world refused the request: {detail:#x} is out of range",
     ServiceStatus.NOT_SHARED: "no shared memory was named yet: call SHARE first",
     ServiceStatus.ALREADY_SHARED: "shared memory is named once per boot",
     ServiceStatus.ALREADY_OPEN: "a model is open: close it first",
@@ -114,6 +116,8 @@ EXPLANATIONS: dict[int, str] = {
     ServiceStatus.PROMPT_TOO_LONG: "the prompt's {detail} tokens are more than the model's context holds: shorten it",
     ServiceStatus.EMPTY_PROMPT: "the prompt holds no token: write something",
     ServiceStatus.BAD_GRANT: "the normal world granted pages at {detail:#x} that it may not or did not allocate",
+    ServiceStatus.IN_USE: "the model service works on another call: wait for its end",
+    ServiceStatus.NOT_FINITE: "the model's numbers overflow at generated token {detail}: its weights are out of range",
     ServiceStatus.UNKNOWN_THREAD: "no secure thread {detail} waits for a reply",
 }
 

@@ -1,0 +1,94 @@
+/* The monitor's boot: self-check, protection, tables, then the secure world, which ends its own boot by SECURE_READY. */
+#include "carve_out.h"
+#include "context.h"
+#include "cpu.h"
+#include "image.h"
+#include "memory_map.h"
+#include "mmu.h"
+#include "ownership.h"
+#include "panic.h"
+#include "registers.h"
+#include "smmu.h"
+#include "stage2.h"
+#include "tzc.h"
+#include "tzpc.h"
+#include "uart.h"
+
+struct context contexts[WORLDS] __attribute__((aligned(16)));
+
+/* Called by boot.S; returning enters the secure world. */
+void monitor_boot(uint64_t secure_entry, uint64_t normal_entry);
+
+static struct dram_layout read_layout(void)
+{
+	uint64_t pages = device_read(TRUSTED_BASE + TRUSTED_DRAM_PAGES);
+
+	if (pages < DRAM_MIN / PAGE_SIZE || pages > DRAM_MAX / PAGE_SIZE || pages % (BLOCK_SIZE / PAGE_SIZE)) {
+		panic("boot: DRAM is not 64 MiB to 16 GiB in steps of 2 MiB");
+	}
+	return dram_layout(pages);
+}
+
+static void install_el2_stub(const struct dram_layout *layout)
+{
+	volatile uint64_t *target = (volatile uint64_t *)(layout->normal_end + CARVE_OUT_EL2_STUB);
+	const uint64_t *source = (const uint64_t *)el2_stub_start;
+
+	for (uint64_t i = 0; i < (uint64_t)(el2_stub_end - el2_stub_start) / sizeof *source; i++) {
+		target[i] = source[i];
+	}
+	dsb_system(); /* EL2 runs with its MMU off: past the caches */
+	__asm__ volatile("ic iallu" : : : "memory");
+	dsb_system();
+	isb();
+	WRITE_SYSREG(vbar_el2, layout->normal_end + CARVE_OUT_EL2_STUB);
+	WRITE_SYSREG(sp_el2, layout->normal_end + CARVE_OUT_EL2_STACK_END);
+}
+
+/* A world starts at EL1 with its MMU off: x0, x1 = bounds of its memory, x2 = its number. */
+static void prepare(enum world world, uint64_t scr, uint64_t entry, uint64_t base, uint64_t end)
+{
+	struct context *context = &contexts[world];
+
+	context->x[0] = base;
+	context->x[1] = end;
+	context->x[2] = world;
+	context->elr = entry;
+	context->spsr = SPSR_EL1H_MASKED;
+	context->scr = scr;
+	context->el1[0] = SCTLR_EL1_RES1;
+}
+
+static void greet(const struct dram_layout *layout)
+{
+	uart_text("monitor: Flex-Monitor ");
+	uart_decimal(FLEX_VERSION_MAJOR);
+	uart_text(".");
+	uart_decimal(FLEX_VERSION_MINOR);
+	uart_text(", ");
+	uart_decimal(layout->pages);
+	uart_text(" pages of DRAM, ");
+	uart_decimal(ownership_normal_pages());
+	uart_text(" of them normal\n");
+}
+
+void monitor_boot(uint64_t secure_entry, uint64_t normal_entry)
+{
+	struct dram_layout layout;
+
+	cpu_check();
+	cpu_configure();
+	uart_start();
+	layout = read_layout();
+	mmu_start(&layout);
+	tzpc_start();
+	tzc_start(&layout);
+	ownership_start(&layout);
+	stage2_start(&layout);
+	smmu_start(&layout);
+	install_el2_stub(&layout);
+	greet(&layout);
+	prepare(WORLD_SECURE, SCR_SECURE_WORLD, secure_entry, layout.secure_base, layout.ownership_base);
+	prepare(WORLD_NORMAL, SCR_NORMAL_WORLD, normal_entry, DRAM_BASE, layout.normal_end);
+	world_enter(&contexts[WORLD_SECURE]);
+}

@@ -1,0 +1,52 @@
+#include "recall.h"
+
+#include "ownership.h"
+#include "sysreg.h"
+
+static uint64_t owed;
+static uint64_t deadline; /* CNTPCT_EL0; means nothing while nothing is owed */
+
+static uint64_t minimum(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t claimable(void)
+{
+	return ownership_count(PAGE_LOCKED) + ownership_count(PAGE_ALLOCATED);
+}
+
+struct smc_result mem_recall(const struct smc_args *args)
+{
+	uint64_t pages = args->x1, ticks = args->x2, now = counter(), due;
+
+	if (pages == 0 || ticks < MINIMUM_DEADLINE || ticks > UINT64_MAX - now) {
+		return smc_status(FLEX_INVALID_PARAMETER);
+	}
+	due = now + ticks;
+	deadline = owed ? minimum(deadline, due) : due;
+	owed += minimum(pages, claimable() - owed);
+	return (struct smc_result){{FLEX_SUCCESS, owed, owed ? deadline : 0}};
+}
+
+uint64_t recall_owed(void)
+{
+	return owed;
+}
+
+int64_t recall_may_force(uint64_t pages)
+{
+	if (pages > owed) {
+		return FLEX_NOT_OWED;
+	}
+	if (counter() < deadline) {
+		return FLEX_NOT_DUE;
+	}
+	return FLEX_SUCCESS;
+}
+
+void recall_paid(uint64_t pages)
+{
+	owed -= minimum(pages, owed);
+	owed = minimum(owed, claimable());
+}

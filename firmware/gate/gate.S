@@ -1,0 +1,86 @@
+/*
+ * The gate: where a Python kernel lives, in either world. Position independent. The kernel resumes the core at a site
+ * and is woken by an arrival; each is a WFI at its own symbol, where the machine stops.
+ */
+#include "gate.h"
+
+	.macro	arrival name
+	.global	\name
+\name:
+	wfi
+	b	\name
+	.endm
+
+	.section .text.start, "ax"
+	.global gate_start
+gate_start:				/* x0, x1: bounds of the world's memory; x2: the world's number; MMU off */
+	msr	daifset, #0xf
+	adrp	x3, gate_stack_end
+	mov	sp, x3
+	bl	gate_build_tables	/* gives the root in x0 and SCTLR_EL1 in x1 */
+	msr	ttbr0_el1, x0
+	msr	ttbr1_el1, xzr
+	ldr	x2, =TCR_VALUE
+	msr	tcr_el1, x2
+	ldr	x2, =MAIR_VALUE
+	msr	mair_el1, x2
+	mov	x2, #CPACR_FPEN
+	msr	cpacr_el1, x2
+	adrp	x2, gate_vectors
+	add	x2, x2, :lo12:gate_vectors
+	msr	vbar_el1, x2
+	tlbi	vmalle1
+	dsb	ish
+	isb
+	msr	sctlr_el1, x1
+	isb
+	arrival	arrive_boot
+	.ltorg
+
+	.section .text, "ax"
+	.global gate_smc
+gate_smc:				/* x0-x7: the call */
+	smc	#0
+	b	arrive_return
+
+	.global gate_busy
+gate_busy:				/* x0: turns of two instructions */
+	subs	x0, x0, #1
+	b.ne	gate_busy
+	b	arrive_return
+
+	.global gate_tlbi
+gate_tlbi:				/* x0: the operand of TLBI VALE1IS, all ones: every entry */
+	dsb	ishst
+	cmn	x0, #1
+	b.eq	1f
+	tlbi	vale1is, x0
+	b	2f
+1:	tlbi	vmalle1is
+2:	dsb	ish
+	isb
+	b	arrive_return
+
+	arrival	gate_idle
+	arrival	arrive_return
+	arrival	arrive_entry		/* registered by SECURE_READY */
+	arrival	arrive_revocation
+	arrival	arrive_sync
+	arrival	arrive_irq
+	arrival	arrive_fiq
+	arrival	arrive_serror
+
+	.section .text.vectors, "ax"
+	.balign	0x800
+	.global gate_vectors
+gate_vectors:
+	.rept	4			/* EL1 on SP_EL0, EL1, EL0, AArch32 EL0 */
+	.balign	0x80
+	b	arrive_sync
+	.balign	0x80
+	b	arrive_irq
+	.balign	0x80
+	b	arrive_fiq
+	.balign	0x80
+	b	arrive_serror
+	.endr

@@ -1,0 +1,75 @@
+"""`bench smc`: SMC round trips a second of host time, on our core and beside it on QEMU."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.image import Image
+from emulator.machine import Machine, StopReason
+from emulator.memory_map import MIB, DramLayout
+from emulator.native import ffi, lib
+from flexserve import qemu_peer
+
+DRAM_BYTES = 256 * MIB  # as QEMU is given
+WARM_UP = 100_000
+ROUND_TRIPS = 4_000_000
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class BareLoop:
+    """The bare ELF on both: medians of runs in turn, so that a busy host slows both alike."""
+
+    core_smc_per_s: float
+    qemu_per_s: float | None
+    missing: str = ""  # why there is no figure of QEMU's
+
+
+def bare_loop(elf: Path) -> BareLoop:
+    """Time the SMC loop on an empty EL3 vector, here and on QEMU in turn."""
+    core: list[float] = []
+    qemu: list[float] = []
+    missing = "" if qemu_peer.is_available() else f"{qemu_peer.QEMU} is not installed (Debian: qemu-system-arm)"
+    for _ in range(ROUNDS):
+        core.append(core_smc_per_second(elf))
+        if not missing:
+            try:
+                qemu.append(qemu_peer.smc_per_second(elf))
+            except qemu_peer.PeerError as error:
+                missing = str(error)
+    return BareLoop(statistics.median(core), None if missing else statistics.median(qemu), missing)
+
+
+def core_smc_per_second(elf: Path) -> float:
+    """SMC round trips a second on our core, started up and warm, as QEMU's are counted."""
+    machine = Machine(DramLayout(DRAM_BYTES))
+    try:
+        _open_dram(machine)
+        _run_loop(machine, elf, WARM_UP)
+        start = time.perf_counter()
+        _run_loop(machine, elf, ROUND_TRIPS)
+        return ROUND_TRIPS / (time.perf_counter() - start)
+    finally:
+        machine.close()
+
+
+def _run_loop(machine: Machine, elf: Path, count: int) -> None:
+    image = Image.parse(elf.stem, qemu_peer.with_count(elf.read_bytes(), count))
+    machine.load(image)
+    machine.reset(image.entry)
+    stop = machine.run()
+    if (stop.reason, stop.pc) != (StopReason.WFI, image.symbols["smc_loop_done"]) or machine.core.x[0] < count:
+        raise RuntimeError(f"{elf.name} stopped by {stop.reason.name} at {stop.pc:#x}, not at the end of its loop")
+
+
+def _open_dram(machine: Machine) -> None:
+    """The bare ELF programs no TZC-400; QEMU's machine has none."""
+    everything = ffi.new("struct tzasc_region *")
+    everything.top = (1 << 64) - 1
+    everything.enabled = everything.secure_read = everything.secure_write = True
+    everything.normal_read = everything.normal_write = 0xFFFF
+    lib.tzasc_set_region(machine.native, 0, everything)
+    lib.tzasc_set_control(machine.native, True, True)

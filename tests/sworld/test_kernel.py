@@ -1,0 +1,120 @@
+"""The secure kernel's entries: the order of service, threads suspended by a request, and what leaves this world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from emulator.gate import Arrival, Flow, Gate, Registers, Site, charge
+from emulator.world import World
+from emulator.world_port import WorldPort
+from monitor.abi import SECURE_DONE, SECURE_READY, SECURE_RPC, Pending
+from monitor.services.messages import Request, ServiceStatus
+from sworld.errors import Refused
+from sworld.flexmem import Pool
+from sworld.kernel import SecureKernel
+from sworld.service import ModelService
+
+SYMBOLS = {name.value: 4 * index for index, name in enumerate([*Site, *Arrival]) if name is not Arrival.IDLE}
+ASK, REFUSE = 40, 41
+
+
+@dataclass
+class FakeCore:
+    pc: int = 0
+    world: World = World.SECURE
+    x: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(31), 0))
+
+
+class FakePool:
+    def __init__(self, log: list[str]) -> None:
+        self._log = log
+
+    def acknowledge_revoked(self) -> Flow[None]:
+        yield from charge(1)
+        self._log.append("revocation")
+
+    def recall(self, owed: int) -> Flow[None]:
+        yield from charge(1)
+        self._log.append(f"recall {owed}")
+
+
+class Kernel(SecureKernel):
+    """Boots to a pool and a service of this test's."""
+
+    def __init__(self) -> None:
+        self.core = FakeCore()
+        self.log: list[str] = []
+        gate = Gate(self.core, World.SECURE, SYMBOLS, 0)
+        super().__init__(gate, cast(WorldPort, None), {}, lambda: 0, 0)
+        self.arrived(Arrival.BOOT)
+
+    def _boot(self, base: int, end: int) -> Flow[None]:
+        yield from charge(1)
+        self.pool = cast(Pool, FakePool(self.log))
+        self.service = ModelService.__new__(ModelService)
+        self.service.handlers = {ASK: self.ask, REFUSE: self.refuse}
+
+    def ask(self, argument: int, *_: int) -> Flow[Registers]:
+        self.log.append(f"call {argument}")
+        reply = yield from self.rpc(Request.ALLOCATE_PAGES, argument)
+        self.log.append(f"reply {reply[0]}")
+        return (reply[1],)
+
+    def refuse(self, *_: int) -> Flow[Registers]:
+        yield from ()
+        raise Refused(ServiceStatus.OLD_VERSION, 3)
+
+    def enter(self, mask: Pending, *registers: int, owed: int = 0) -> tuple[int, ...]:
+        """One entry; x0-x5 of the SMC by which the kernel leaves."""
+        for index, value in enumerate((mask, *registers, *[0] * (5 - len(registers)), owed)):
+            self.core.x[index] = value
+        self.arrived(Arrival.REVOCATION if Pending.REVOKED in mask else Arrival.ENTRY)
+        return self.leave()
+
+    def leave(self) -> tuple[int, ...]:
+        while self.core.pc != SYMBOLS[Site.SMC.value]:
+            self.arrived(Arrival.RETURN)
+        return tuple(self.core.x[index] for index in range(6))
+
+
+def booted() -> Kernel:
+    kernel = Kernel()
+    assert kernel.leave()[:3] == (
+        SECURE_READY.function, SYMBOLS[Arrival.ENTRY.value], SYMBOLS[Arrival.REVOCATION.value],
+    )
+    return kernel
+
+
+def test_pending_work_is_served_in_the_order_of_the_mask() -> None:
+    kernel = booted()
+    left = kernel.enter(Pending.REVOKED | Pending.RECALL | Pending.NEW_CALL, ASK, 7, owed=12)
+    assert kernel.log == ["revocation", "recall 12", "call 7"]
+    assert left[0] == SECURE_RPC.function
+    assert left[2:4] == (Request.ALLOCATE_PAGES, 7)
+
+
+def test_suspended_threads_go_on_by_their_number_in_any_order() -> None:
+    kernel = booted()
+    first = kernel.enter(Pending.NEW_CALL, ASK, 1)[1]
+    second = kernel.enter(Pending.NEW_CALL, ASK, 2)[1]
+    assert first != second
+    assert kernel.enter(Pending.RECALL | Pending.RPC_REPLY, first, 0, 111, owed=5)[:3] == (SECURE_DONE.function, 0, 111)
+    assert kernel.enter(Pending.RPC_REPLY, second, 0, 222)[:3] == (SECURE_DONE.function, 0, 222)
+    assert kernel.log == ["call 1", "call 2", "recall 5", "reply 0", "reply 0"]
+
+
+def test_reply_to_no_thread_is_refused_by_name() -> None:
+    kernel = booted()
+    thread = kernel.enter(Pending.NEW_CALL, ASK, 1)[1]
+    assert kernel.enter(Pending.RPC_REPLY, thread + 1)[1:3] == (ServiceStatus.UNKNOWN_THREAD, thread + 1)
+    kernel.enter(Pending.RPC_REPLY, thread)
+    assert kernel.enter(Pending.RPC_REPLY, thread)[1:3] == (ServiceStatus.UNKNOWN_THREAD, thread)
+
+
+def test_refusal_leaves_as_status_and_detail_and_carries_nothing_else() -> None:
+    kernel = booted()
+    for index in range(6):
+        kernel.core.x[index] = 0xDEAD
+    assert kernel.enter(Pending.NEW_CALL, REFUSE) == (SECURE_DONE.function, ServiceStatus.OLD_VERSION, 3, 0, 0, 0)
+    assert kernel.enter(Pending.NEW_CALL, 99)[1:3] == (ServiceStatus.UNKNOWN_SERVICE, 99)
