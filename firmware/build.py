@@ -32,8 +32,8 @@ CODE_FLAGS = (
     "-std=gnu11", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-fno-pic", "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-mstrict-align",
 )  # fmt: skip
-WARNING_FLAGS = ("-Wall", "-Wextra", "-Wmissing-prototypes", "-Wundef", "-Wshadow", "-Werror")
-LINK_FLAGS = ("-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-z,norelro", "-Wl,-z,noexecstack")
+WARNING_FLAGS = ("-Wall", "-Wextra", "-Wno-unused-parameter", "-Wmissing-prototypes", "-Wundef", "-Wshadow", "-Werror")
+LINK_FLAGS = ("-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-z,norelro", "-Wl,-z,noexecstack", "-Wl,-z,max-page-size=4096")
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,15 @@ class Image:
     name: str
     sources: tuple[str, ...]
     script: str
+    entry: str
 
 
 IMAGES = (
-    Image("monitor", ("el3", "el2"), "el3/monitor.ld"),
-    Image("gate", ("gate", "probe/registers.S"), "gate/gate.ld"),
-    Image("proxy", ("gate", "bench/proxy.S"), "gate/gate.ld"),
-    Image("probe", ("probe", "bench/loops.S"), "probe/probe.ld"),
-    Image("smc_loop", ("bench/smc_loop.S",), "bench/smc_loop.ld"),
+    Image("monitor", ("el3", "el2"), "el3/monitor.ld", "monitor_start"),
+    Image("gate", ("gate", "probe/registers.S"), "gate/gate.ld", "gate_start"),
+    Image("proxy", ("gate", "bench/proxy.S"), "gate/gate.ld", "gate_start"),
+    Image("probe", ("probe", "bench/loops.S"), "probe/probe.ld", "probe_start"),
+    Image("smc_loop", ("bench/smc_loop.S",), "bench/smc_loop.ld", "smc_loop_start"),
 )
 
 
@@ -120,7 +121,7 @@ def _build_image(image: Image, folder: Path, objects: Path) -> Path:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         linked = list(pool.map(compile_unit, units))
     output = objects / f"{image.name}.elf"
-    _run([*compiler, *LINK_FLAGS, f"-Wl,-T,{image.script}", *linked, "-o", str(output)], folder)
+    _run([*compiler, *LINK_FLAGS, f"-Wl,-T,{image.script}", f"-Wl,--entry={image.entry}", *linked, "-o", str(output)], folder)
     return output
 
 

@@ -24,7 +24,6 @@ INTERRUPTED = 128 + signal.SIGINT
 
 COMMANDS = {
     "bench": "flexserve.commands.bench",
-    "pack": "flexserve.commands.pack",
 }
 
 

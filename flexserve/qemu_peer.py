@@ -19,8 +19,8 @@ from elftools.elf.sections import SymbolTableSection
 
 QEMU = "qemu-system-aarch64"
 COUNT_SYMBOL = "smc_loop_count"
-SHORT_COUNT = 500_000
-LONG_COUNT = 4_500_000
+SHORT_COUNT = 200_000
+LONG_COUNT = 2_200_000
 TIME_LIMIT_SECONDS = 120
 
 

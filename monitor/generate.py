@@ -57,26 +57,9 @@ def _smc_header() -> Iterator[str]:
     )
     yield from _defines("SMC_BY_", {caller: abi.Caller[caller].value for caller in ("SECURE", "NORMAL", "BOTH")})
     yield ""
-    yield "#ifndef __ASSEMBLER__"
-    yield "#include <stdint.h>"
-    yield ""
-    yield "/* Who may make a call (0: no such call), and how many registers from x0 on carry its results. */"
-    yield "struct smc_row {"
-    yield "\tuint32_t by;"
-    yield "\tuint32_t results;"
-    yield "};"
-    yield ""
-    yield "static inline struct smc_row smc_row(uint32_t function)"
-    yield "{"
-    yield "\tswitch (function) {"
+    yield "/* Who may make each call, and how many registers from x0 on carry its results. */"
     for call in abi.CALLS:
-        yield f"\tcase SMC_{call.name}:"
-        yield f"\t\treturn (struct smc_row){{SMC_BY_{call.by.name}, {len(call.returns)}}};"
-    yield "\tdefault:"
-    yield "\t\treturn (struct smc_row){0, 1};"
-    yield "\t}"
-    yield "}"
-    yield "#endif"
+        yield from _defines(f"SMC_{call.name}_", {"BY": call.by.value, "RESULTS": len(call.returns)}, _decimal)
     yield ""
     yield "#endif"
 

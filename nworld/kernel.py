@@ -57,15 +57,17 @@ class NormalKernel:
                 Request.PROGRESS: self._progress,
             }
         )
-        self._gate = gate
+        self.gate = gate
 
     def arrived(self, arrival: Arrival) -> None:
         """Go on from ``arrival``; leaves the core at a site of the gate, or a thread in ``ended``. Raises GateFault."""
         match arrival:
             case Arrival.RETURN | Arrival.IDLE:
                 self.runner.returned()
+            case Arrival.PROBE | Arrival.SYNC | Arrival.SERROR if self.runner.executing:
+                self.runner.executed(arrival)
             case Arrival.BOOT:
-                self.start("boot", self._boot, self._gate.registers(2))
+                self.start("boot", self._boot, self.gate.registers(2))
             case _:
                 raise GateFault(f"the normal kernel cannot go on from {arrival.value}")
 

@@ -22,9 +22,8 @@ from emulator.gate import (
     Registers,
     Runner,
     Thread,
-    load,
 )
-from emulator.memory_map import DRAM_BASE, PAGE_SIZE, TRUSTED, DramLayout
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, DramLayout
 from emulator.world_port import WorldPort
 from monitor.abi import SECURE_DONE, SECURE_READY, SECURE_RPC, Call, Pending, Status
 from monitor.services.calls import CallFailed, invoke
@@ -34,6 +33,7 @@ from .errors import Refused
 from .flexmem import Extent, Pool
 from .mapping import Mapping
 from .service import ModelService
+from .trusted import TrustedDriver
 
 ENTRY_REGISTERS = 7
 
@@ -47,7 +47,7 @@ class SecureKernel:
         self.runner = Runner(gate, port, operations, clock, self._thread_ended)
         self.pool: Pool
         self.service: ModelService
-        self._gate = gate
+        self.gate = gate
         self._heap = heap
         self._waiting: dict[int, Thread] = {}
         self._due: deque[Callable[[], None]] = deque()
@@ -59,12 +59,12 @@ class SecureKernel:
             case Arrival.RETURN | Arrival.IDLE:
                 self.runner.returned()
             case Arrival.ENTRY | Arrival.REVOCATION:
-                self._entered(self._gate.registers(ENTRY_REGISTERS))
+                self._entered(self.gate.registers(ENTRY_REGISTERS))
             case Arrival.BOOT:
                 self._leave_by = SECURE_READY, tuple(
-                    self._gate.address(entry.value) for entry in (Arrival.ENTRY, Arrival.REVOCATION)
+                    self.gate.address(entry.value) for entry in (Arrival.ENTRY, Arrival.REVOCATION)
                 )
-                self._run("boot", self._boot, self._gate.registers(2))
+                self._run("boot", self._boot, self.gate.registers(2))
             case _:
                 raise GateFault(f"the secure kernel cannot go on from {arrival.value}")
 
@@ -83,11 +83,11 @@ class SecureKernel:
 
     def _boot(self, base: int, end: int) -> Flow[None]:
         """Secure DRAM is [``base``, ``end``)."""
-        dram_pages = yield from load(TRUSTED.base + TrustedBlock.DRAM_PAGES.offset)
-        layout = DramLayout(dram_pages * PAGE_SIZE)
-        mapping = Mapping(self._gate.address("gate_tables"), self._heap, end)
+        trusted = TrustedDriver()
+        layout = DramLayout((yield from trusted.dram_bytes()))
+        mapping = Mapping(self.gate.address("gate_tables"), self._heap, end)
         self.pool = Pool(mapping, self.rpc, Extent(DRAM_BASE, (layout.normal_end - DRAM_BASE) // PAGE_SIZE))
-        self.service = ModelService(self.pool, mapping, self.rpc)
+        self.service = ModelService(self.pool, mapping, self.rpc, trusted)
 
     def _entered(self, registers: Registers) -> None:
         mask, first, second, third, fourth, fifth, owed = registers
@@ -138,4 +138,4 @@ class SecureKernel:
             self._due.popleft()()
         else:
             call, results = self._leave_by
-            self._gate.smc(call.function, results)
+            self.gate.smc(call.function, results)

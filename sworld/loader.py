@@ -1,4 +1,4 @@
-"""Weights on demand: ciphertext from storage into promised pages, locked, mapped, then authenticated and decrypted in place.
+"""Weights on demand: ciphertext from storage into promised pages; locked, mapped, authenticated, decrypted in place.
 
 The normal world's storage driver moves the blocks by DMA, so pages are locked only after it is done; until then, and
 after any recall, their contents are nothing but a claim, and only the authentication tag counts.
@@ -6,23 +6,91 @@ after any recall, their contents are nothing but a claim, and only the authentic
 
 from __future__ import annotations
 
-from emulator.gate import Flow, compute
+from emulator.gate import Flow, compute, read
+from emulator.memory_map import PAGE_SIZE
 from monitor.services.messages import Request, RequestStatus, ServiceStatus
 
 from .errors import Refused
 from .flexmem import Kind, Pool, Region, Rpc
+from .package import Package
 
 
-def fetch(pool: Pool, rpc: Rpc, region: Region, block: int) -> Flow[None]:
-    """Storage blocks from ``block`` on behind all of ``region``, locked. Raises Refused."""
-    while len(region.frames) < region.pages:
-        present = len(region.frames)
-        extent = yield from pool.promise(region.pages - present)
-        status, *_ = yield from rpc(Request.LOAD_BLOCKS, block + present, extent.base, extent.pages)
-        if status != RequestStatus.DONE:
-            yield from pool.decline(extent)
-            raise Refused(ServiceStatus.STORAGE_FAILED, block + present)
-        if len(region.frames) == present:
-            yield from pool.keep(extent, region)
-        else:  # a recall took the pages before it, so these blocks are not the next ones any more
-            yield from pool.decline(extent)
+class Storage:
+    """The opened package's blocks of 4 KiB, as the normal world delivers them."""
+
+    def __init__(self, pool: Pool, rpc: Rpc) -> None:
+        self._pool = pool
+        self._rpc = rpc
+
+    def copy(self, offset: int, size: int) -> Flow[bytes]:
+        """``size`` bytes at ``offset`` of the package: a copy out of locked pages. Raises Refused."""
+        first, last = offset // PAGE_SIZE, -(-(offset + size) // PAGE_SIZE)
+        region = self._pool.reserve(Kind.WEIGHTS, "package metadata", (last - first) * PAGE_SIZE)
+        yield from self.fetch(region, first)
+        data = yield from read(region.va + offset % PAGE_SIZE, size)
+        yield from self._pool.discard(region)
+        return data
+
+    def fetch(self, region: Region, block: int) -> Flow[None]:
+        """Blocks from ``block`` on behind all of ``region``, locked. Raises Refused."""
+        while len(region.frames) < region.pages:
+            present = len(region.frames)
+            extent = yield from self._pool.promise(region.pages - present)
+            status, *_ = yield from self._rpc(Request.LOAD_BLOCKS, block + present, extent.base, extent.pages)
+            if status != RequestStatus.DONE:
+                yield from self._pool.decline(extent)
+                raise Refused(ServiceStatus.STORAGE_FAILED, block + present)
+            if len(region.frames) == present:
+                yield from self._pool.keep(extent, region)
+            else:  # a recall took the pages before it, so these blocks are not the next ones any more
+                yield from self._pool.decline(extent)
+
+
+class Loader:
+    """The weights of ``package``, a region of the pool for each of its chunks."""
+
+    def __init__(self, pool: Pool, storage: Storage, rpc: Rpc, package: Package) -> None:
+        self._pool = pool
+        self._storage = storage
+        self._rpc = rpc
+        self._package = package
+        self._regions = [
+            pool.reserve(Kind.WEIGHTS, chunk.name, chunk.size) for chunk in package.chunks
+        ]
+
+    @property
+    def pages(self) -> int:
+        return sum(region.pages for region in self._regions)
+
+    def address(self, layer: int, name: str) -> Flow[int]:
+        """Where an object is, once it is loaded; valid until the flow yields again. Raises Refused."""
+        chunk, offset = self._package.place(layer, name)
+        region = self._regions[chunk]
+        if not region.ready:
+            yield from self._load(chunk)
+        return region.va + offset
+
+    def load_all(self) -> Flow[None]:
+        """Bring in what is missing, in order, and say how far it is. Raises Refused."""
+        loaded = 0
+        for chunk, region in enumerate(self._regions):
+            if not region.ready:
+                yield from self._load(chunk)
+            loaded += region.pages
+            yield from self._rpc(Request.PROGRESS, loaded, self.pages)
+
+    def discard(self) -> Flow[None]:
+        """The model is closed."""
+        for region in self._regions:
+            yield from self._pool.discard(region)
+
+    def _load(self, chunk: int) -> Flow[None]:
+        """Nobody else can change what is authenticated here: the pages are locked before the first byte is looked at."""
+        region = self._regions[chunk]
+        yield from self._pool.give_back()  # a load needs pages that DMA reaches; locked spare ones are of no use to it
+        yield from self._storage.fetch(region, self._package.chunks[chunk].block)
+        genuine = yield from compute("open_chunk", region.va, *self._package.opening(chunk))
+        if not genuine:
+            yield from self._pool.drop(region)
+            raise Refused(ServiceStatus.BAD_TAG, chunk)
+        region.ready = True

@@ -13,6 +13,7 @@ OURS = ("emulator", "firmware", "flexserve", "monitor", "nworld", "sworld")
 
 # The side of the emulator that a kernel lives on: its port, its gate, and the declarations that its drivers need.
 WORLD_SIDE = (
+    "emulator.costs",
     "emulator.devices",
     "emulator.gate",
     "emulator.memory_map",

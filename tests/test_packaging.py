@@ -142,12 +142,32 @@ def test_wheel_holds_what_runs(checkout: Path, venv: Path, tmp_path: Path) -> No
 PACKAGES = ("emulator", "firmware", "flexserve", "monitor", "nworld", "sworld")
 
 
-@pytest.mark.packaging
-@pytest.mark.timeout(600)
-def test_readme_command_installs_without_a_compiler(checkout: Path, venv: Path) -> None:
-    """From a fresh checkout: editable install, then the command runs, then a changed source is noticed."""
+@pytest.fixture(scope="module")
+def installed(checkout: Path, venv: Path) -> Path:
+    """The checkout after README's first command, without a compiler anywhere on PATH."""
     assert not any(shutil.which(name, path=str(venv / "bin")) for name in ("cc", "gcc", "clang", "ld"))
     run(["pip", "install", "--quiet", "-e", "."], venv, checkout)
-    assert run(["flexserve", "--version"], venv, checkout).startswith("flexserve, version ")
-    run(["python", "-c", "from emulator.native import lib"], venv, checkout)
-    assert_no_search_path(native_module(checkout))
+    return checkout
+
+
+@pytest.mark.packaging
+@pytest.mark.timeout(600)
+def test_readme_command_installs_without_a_compiler(installed: Path, venv: Path) -> None:
+    assert run(["flexserve", "--version"], venv, installed).startswith("flexserve, version ")
+    run(["python", "-c", "from emulator.native import lib"], venv, installed)
+    assert_no_search_path(native_module(installed))
+
+
+@pytest.mark.packaging
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["emulator/native/core.c", "firmware/el3/smc.c"])
+def test_command_refuses_what_is_stale_in_one_line(installed: Path, venv: Path, name: str) -> None:
+    source = installed / name
+    original = source.read_text()
+    source.write_text(original + "\n")
+    command = [venv / "bin" / "flexserve", "bench", "smc"]
+    result = subprocess.run(command, env=environment(venv), capture_output=True, text=True, check=False)
+    source.write_text(original)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("flexserve: ")
+    assert "run `pip install -e .` in the checkout" in result.stderr

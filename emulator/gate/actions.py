@@ -91,6 +91,17 @@ class Charge:
 
 
 @dataclass(frozen=True)
+class Execute:
+    """Run guest code at ``address`` with x0.. = ``arguments`` until it reaches the probe's end or faults at EL1.
+
+    The reply is (arrival, ESR_EL1, FAR_EL1, x0-x7); arrival is a place in ``Arrival``'s order.
+    """
+
+    address: int
+    arguments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something an app shows to its user; it leaves the guest and nothing comes back."""
 
@@ -99,7 +110,9 @@ class Notice:
     data: bytes = b""
 
 
-Action: TypeAlias = Smc | Tlbi | Wait | Counter | Read | Write | Load | Store | Compute | Charge | Notice
+Action: TypeAlias = (
+    Smc | Tlbi | Wait | Counter | Read | Write | Load | Store | Compute | Charge | Execute | Notice
+)
 Reply: TypeAlias = Registers | bytes | int | None
 
 
@@ -147,6 +160,13 @@ def compute(name: str, *arguments: Argument) -> Generator[Action, Reply, int]:
 
 def charge(instructions: int) -> Generator[Action, Reply, None]:
     yield Charge(instructions)
+
+
+def execute(address: int, *arguments: int) -> Generator[Action, Reply, Registers]:
+    """(arrival, ESR_EL1, FAR_EL1, x0-x7) of guest code; see ``Execute``."""
+    reply = yield Execute(address, arguments)
+    assert isinstance(reply, tuple)
+    return reply
 
 
 def notice(kind: str, *numbers: int, data: bytes = b"") -> Generator[Action, Reply, None]:

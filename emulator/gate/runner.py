@@ -16,6 +16,7 @@ from .actions import (
     Charge,
     Compute,
     Counter,
+    Execute,
     Load,
     Notice,
     Read,
@@ -27,7 +28,7 @@ from .actions import (
     Write,
 )
 from .operations import Operations
-from .site import Gate
+from .site import Arrival, Gate
 from .thread import FlowFactory, Sent, Thread
 
 
@@ -59,6 +60,7 @@ class Runner:
         self._debt = 0
         self._reply: Reply | PortAbort = None
         self._reply_in_registers = False
+        self.executing = False
 
     def start(self, name: str, flow: FlowFactory, arguments: tuple[Argument, ...] = ()) -> Thread:
         """Make a thread; ``resume`` runs it."""
@@ -82,6 +84,11 @@ class Runner:
             self._pay()
         else:
             self._advance(self.gate.registers() if self._reply_in_registers else self._reply)
+
+    def executed(self, arrival: Arrival) -> None:
+        """Guest code that the current flow had executed has ended, by itself or by an exception."""
+        self.executing = False
+        self._advance(self.gate.outcome(arrival))
 
     def _advance(self, value: Reply | PortAbort) -> None:
         thread = self.current
@@ -108,6 +115,10 @@ class Runner:
                     return
                 case Wait():
                     self.gate.idle()
+                    return
+                case Execute(address, arguments):
+                    self.executing = True
+                    self.gate.execute(address, arguments)
                     return
                 case Notice():
                     self._show(action)

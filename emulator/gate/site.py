@@ -39,6 +39,12 @@ class Arrival(enum.Enum):
     IRQ = "arrive_irq"
     FIQ = "arrive_fiq"
     SERROR = "arrive_serror"
+    PROBE = "probe_done"  # of the probe image: guest code that a flow had executed has ended
+
+    @property
+    def number(self) -> int:
+        """Its place in the order above."""
+        return list(Arrival).index(self)
 
 
 INSTRUCTIONS_PER_TURN = 2  # SUBS, B.NE
@@ -55,6 +61,8 @@ class Core(Protocol):
     @property
     def world(self) -> World: ...
 
+    def read_sysreg(self, name: str) -> int: ...
+
 
 class CoreRegisters(Protocol):
     """x0-x30 by index."""
@@ -69,14 +77,23 @@ class GateFault(Exception):
 
 
 class Gate:
-    """The gate of ``world``, loaded at ``base``; ``symbols`` are its image's, relative to address 0."""
+    """The gate of ``world``, loaded at ``base``; ``symbols`` are its image's, relative to address 0.
 
-    def __init__(self, core: Core, world: World, symbols: Mapping[str, int], base: int) -> None:
+    ``probe_end`` is the address where guest code that a flow executes ends.
+    """
+
+    def __init__(
+        self, core: Core, world: World, symbols: Mapping[str, int], base: int, probe_end: int | None = None
+    ) -> None:
         self.world = world
         self.base = base
         self._core = core
         self._symbols = symbols
-        self._arrivals = {base + symbols[arrival.value]: arrival for arrival in Arrival}
+        self._arrivals: dict[int, Arrival] = {
+            base + symbols[arrival.value]: arrival for arrival in Arrival if arrival is not Arrival.PROBE
+        }
+        if probe_end is not None:
+            self._arrivals[probe_end] = Arrival.PROBE
 
     def address(self, symbol: str) -> int:
         return self.base + self._symbols[symbol]
@@ -88,13 +105,21 @@ class Gate:
     def registers(self, count: int = RESULT_REGISTERS) -> Registers:
         return tuple(self._core.x[index] for index in range(count))
 
+    def outcome(self, arrival: Arrival) -> Registers:
+        """How guest code ended: (arrival, ESR_EL1, FAR_EL1, x0-x7)."""
+        syndromes = (self._core.read_sysreg(name) for name in ("ESR_EL1", "FAR_EL1"))
+        return (arrival.number, *syndromes, *self.registers())
+
     def smc(self, function: int, arguments: tuple[int, ...]) -> None:
         if len(arguments) >= ARGUMENT_REGISTERS:
             raise ValueError(f"SMC {function:#x} has {len(arguments)} arguments, x1-x7 hold 7")
-        values = (function, *arguments, *[0] * (ARGUMENT_REGISTERS - 1 - len(arguments)))
-        for index, value in enumerate(values):
-            self._core.x[index] = value
+        self._set((function, *arguments, *[0] * (ARGUMENT_REGISTERS - 1 - len(arguments))))
         self._resume(Site.SMC)
+
+    def execute(self, address: int, arguments: tuple[int, ...]) -> None:
+        """Guest code outside the gate."""
+        self._set(arguments)
+        self._core.pc = address
 
     def spin(self, instructions: int) -> None:
         """At least one turn; an odd count is rounded up."""
@@ -107,6 +132,10 @@ class Gate:
 
     def idle(self) -> None:
         self._resume(Site.IDLE)
+
+    def _set(self, values: tuple[int, ...]) -> None:
+        for index, value in enumerate(values):
+            self._core.x[index] = value
 
     def _resume(self, site: Site) -> None:
         self._core.pc = self.address(site.value)

@@ -1,7 +1,46 @@
-/* SMMUv3, stage 2 only: what the DMA masters see of it. Written by DEVICES; placeholder until then. */
+/*
+ * SMMUv3, stage 2 only, as the DMA masters see it (IHI 0070). Stream table entries and translations are cached and
+ * leave by command only: no broadcast of the core's reaches them, and changing a table in memory changes nothing here.
+ */
 #ifndef SMMU_H
 #define SMMU_H
-struct smmu {
-	bool enabled;
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "smmu_api.h"
+#include "tlb.h"
+
+/* A field of a register or structure word, by its name in smmu_registers.h. */
+#define FIELD(value, name) (((value) & name##_MASK) >> name##_SHIFT)
+
+#define SMMU_STREAMS 256 /* 2 to the power of IDR1.SIDSIZE */
+#define SMMU_STE_WORDS 8
+#define SMMU_STE_USED 4 /* words that a stage-2 stream uses */
+
+struct smmu_stream {
+	bool cached;
+	uint64_t word[SMMU_STE_USED];
 };
+
+struct smmu {
+	bool attached;
+	struct smmu_registers registers;
+	struct smmu_stream stream[SMMU_STREAMS];
+	struct tlb tlb; /* stage 2 only, by VMID */
+};
+
+extern const struct master smmu_walker;
+
+/* A queue in memory. Indices have one bit more than they need: it tells a full queue from an empty one (3.5.1). */
+struct smmu_queue {
+	uint64_t base;
+	uint32_t entries;
+	uint32_t wrapping; /* mask of an index with its wrap bit */
+};
+
+struct smmu_queue smmu_queue(uint64_t base_register, unsigned entry_bytes);
+void smmu_global_error(struct smmu_registers *registers, uint32_t error);
+void smmu_release(struct machine *machine);
+
 #endif

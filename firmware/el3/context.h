@@ -47,11 +47,6 @@ _Static_assert(sizeof(struct context) == CONTEXT_SIZE, "CONTEXT_SIZE");
 
 extern struct context contexts[WORLDS];
 
-static inline struct context *context_current(void)
-{
-	return (struct context *)READ_SYSREG(tpidr_el3);
-}
-
 static inline enum world context_world(const struct context *context)
 {
 	return context == &contexts[WORLD_NORMAL] ? WORLD_NORMAL : WORLD_SECURE;

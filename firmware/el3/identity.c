@@ -1,6 +1,6 @@
 #include "identity.h"
 
-struct smc_result smccc_version(void)
+struct smc_result smccc_version(const struct smc_args *args)
 {
 	return (struct smc_result){{SMCCC_VERSION}};
 }
@@ -16,17 +16,17 @@ struct smc_result smccc_arch_features(const struct smc_args *args)
 	}
 }
 
-struct smc_result flex_uid(void)
+struct smc_result flex_uid(const struct smc_args *args)
 {
 	return (struct smc_result){{FLEX_UID_0, FLEX_UID_1, FLEX_UID_2, FLEX_UID_3}};
 }
 
-struct smc_result flex_revision(void)
+struct smc_result flex_revision(const struct smc_args *args)
 {
 	return (struct smc_result){{FLEX_VERSION_MAJOR, FLEX_VERSION_MINOR}};
 }
 
-struct smc_result flex_version(void)
+struct smc_result flex_version(const struct smc_args *args)
 {
 	return (struct smc_result){{FLEX_VERSION_MAJOR << 16 | FLEX_VERSION_MINOR}};
 }

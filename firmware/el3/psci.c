@@ -4,7 +4,7 @@
 #include "registers.h"
 #include "sysreg.h"
 
-struct smc_result psci_version(void)
+struct smc_result psci_version(const struct smc_args *args)
 {
 	return (struct smc_result){{PSCI_VERSION}};
 }
@@ -22,9 +22,9 @@ struct smc_result psci_features(const struct smc_args *args)
 	}
 }
 
-_Noreturn void psci_system_off(void)
+struct smc_result psci_system_off(const struct smc_args *args)
 {
-	device_write(TRUSTED_BASE + TRUSTED_POWER_OFF, 1);
+	device_write(TRUSTED_BASE + TRUSTED_POWER_OFF, TRUSTED_POWER_OFF_OFF_MASK);
 	dsb_system();
 	for (;;) {
 		__asm__ volatile("wfi");

@@ -4,8 +4,8 @@
 
 #include "smc.h"
 
-struct smc_result psci_version(void);
+struct smc_result psci_version(const struct smc_args *args);
 struct smc_result psci_features(const struct smc_args *args);
-_Noreturn void psci_system_off(void);
+struct smc_result psci_system_off(const struct smc_args *args);
 
 #endif

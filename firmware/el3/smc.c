@@ -14,55 +14,46 @@
 /* Called by vectors.S. */
 void smc_entry(struct context *caller, uint64_t syndrome);
 
-static struct smc_result serve(uint32_t function, const struct smc_args *args)
+struct call {
+	struct smc_result (*handler)(const struct smc_args *args);
+	uint32_t by;
+	uint32_t results;
+};
+
+/* A row of the SMC table with the function that serves it. */
+#define SERVE(name, function)                                                                                          \
+	case SMC_##name: {                                                                                             \
+		static const struct call call = {function, SMC_##name##_BY, SMC_##name##_RESULTS};                     \
+		return &call;                                                                                          \
+	}
+
+static const struct call *find(uint32_t function)
 {
 	switch (function) {
-	case SMC_SMCCC_VERSION:
-		return smccc_version();
-	case SMC_SMCCC_ARCH_FEATURES:
-		return smccc_arch_features(args);
-	case SMC_PSCI_VERSION:
-		return psci_version();
-	case SMC_PSCI_SYSTEM_OFF:
-		psci_system_off();
-	case SMC_PSCI_FEATURES:
-		return psci_features(args);
-	case SMC_FLEX_UID:
-		return flex_uid();
-	case SMC_FLEX_REVISION:
-		return flex_revision();
-	case SMC_FLEX_VERSION:
-		return flex_version();
-	case SMC_FLEX_FEATURES:
-		return flex_features(args);
-	case SMC_MEM_ALLOCATE:
-		return mem_allocate(args);
-	case SMC_MEM_LOCK:
-		return mem_lock(args);
-	case SMC_MEM_RECALL:
-		return mem_recall(args);
-	case SMC_MEM_RELEASE:
-		return mem_release(args);
-	case SMC_MEM_RECLAIM:
-		return mem_reclaim(args);
-	case SMC_MEM_NEXT_RELEASED:
-		return mem_next_released(args);
-	case SMC_MEM_NEXT_REVOKED:
-		return mem_next_revoked(args);
-	case SMC_MEM_ACK_REVOKED:
-		return mem_ack_revoked(args);
-	case SMC_SECURE_CALL:
-		return secure_call(args);
-	case SMC_SECURE_RESUME:
-		return secure_resume(args);
-	case SMC_SECURE_DONE:
-		return secure_done(args);
-	case SMC_SECURE_RPC:
-		return secure_rpc(args);
-	case SMC_SECURE_READY:
-		return secure_ready(args);
+	SERVE(SMCCC_VERSION, smccc_version)
+	SERVE(SMCCC_ARCH_FEATURES, smccc_arch_features)
+	SERVE(PSCI_VERSION, psci_version)
+	SERVE(PSCI_SYSTEM_OFF, psci_system_off)
+	SERVE(PSCI_FEATURES, psci_features)
+	SERVE(FLEX_UID, flex_uid)
+	SERVE(FLEX_REVISION, flex_revision)
+	SERVE(FLEX_VERSION, flex_version)
+	SERVE(FLEX_FEATURES, flex_features)
+	SERVE(MEM_ALLOCATE, mem_allocate)
+	SERVE(MEM_LOCK, mem_lock)
+	SERVE(MEM_RECALL, mem_recall)
+	SERVE(MEM_RELEASE, mem_release)
+	SERVE(MEM_RECLAIM, mem_reclaim)
+	SERVE(MEM_NEXT_RELEASED, mem_next_released)
+	SERVE(MEM_NEXT_REVOKED, mem_next_revoked)
+	SERVE(MEM_ACK_REVOKED, mem_ack_revoked)
+	SERVE(SECURE_CALL, secure_call)
+	SERVE(SECURE_RESUME, secure_resume)
+	SERVE(SECURE_DONE, secure_done)
+	SERVE(SECURE_RPC, secure_rpc)
+	SERVE(SECURE_READY, secure_ready)
 	default:
-		return smc_status(FLEX_NOT_SUPPORTED);
+		return NULL;
 	}
 }
 
@@ -71,15 +62,18 @@ static uint64_t from_level(const struct context *caller)
 	return caller->spsr >> SPSR_EL_SHIFT & SPSR_EL_MASK;
 }
 
-static int permitted(const struct context *caller, uint64_t syndrome, struct smc_row row)
+static int permitted(const struct context *caller, uint64_t syndrome, const struct call *call)
 {
+	if (!call) {
+		return 0;
+	}
 	if (syndrome & ESR_SMC_IMMEDIATE) {
 		return 0;
 	}
 	if (from_level(caller) != 1) {
 		return 0; /* EL2 is the monitor's own stub, which makes no call */
 	}
-	if (!(row.by & 1U << context_world(caller))) {
+	if (!(call->by & 1U << context_world(caller))) {
 		return 0;
 	}
 	return 1;
@@ -98,26 +92,27 @@ static struct smc_args copy_arguments(const struct context *caller, uint32_t fun
 	};
 }
 
+/*
+ * A call that enters the other world leaves its results in a context that is not resumed before the way back, which sets
+ * those registers anew.
+ */
 void smc_entry(struct context *caller, uint64_t syndrome)
 {
 	uint32_t function = (uint32_t)caller->x[0] & ~(uint32_t)SMC_HINT;
-	struct smc_row row = smc_row(function);
+	const struct call *call = find(function);
 	struct smc_result result;
 	struct smc_args args;
 
 	if (syndrome >> ESR_EC_SHIFT != ESR_EC_SMC64) {
 		panic_exception(VECTOR_LOWER_SYNCHRONOUS);
 	}
-	if (!permitted(caller, syndrome, row)) {
+	if (!permitted(caller, syndrome, call)) {
 		caller->x[0] = (uint64_t)FLEX_NOT_SUPPORTED;
 		return;
 	}
 	args = copy_arguments(caller, function);
-	result = serve(function, &args);
-	if (context_current() != caller) {
-		return; /* the call went to the other world, which has got its registers */
-	}
-	for (uint32_t i = 0; i < row.results; i++) {
+	result = call->handler(&args);
+	for (uint32_t i = 0; i < call->results; i++) {
 		caller->x[i] = result.x[i];
 	}
 }

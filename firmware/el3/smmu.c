@@ -15,14 +15,7 @@
 
 _Static_assert(PAGES_PER_CALL + 1 < COMMAND_SLOTS, "the queue holds the invalidation of a whole window and its sync");
 
-/* CR0, CR1, CR2 */
-#define CR0_SMMUEN (1 << 0)
-#define CR0_EVENTQEN (1 << 2)
-#define CR0_CMDQEN (1 << 3)
 #define CR1_CACHED_AND_SHARED 0xd75 /* table and queue accesses: inner shareable, write-back */
-#define CR2_RECORD_UNKNOWN_STREAM (1 << 1)
-#define CR2_NO_BROADCAST (1 << 2) /* PTM: the core's TLBIs do not reach this SMMU */
-#define BASE_ALLOCATE (UINT64_C(1) << 62)
 
 /* Stream table entry (5.2), by 64-bit word */
 #define STE_VALID 1
@@ -111,7 +104,7 @@ static void start_command_queue(uint64_t queue)
 {
 	command_queue = (volatile uint64_t(*)[2])queue;
 	producer = 0;
-	device_write64(SMMU_BASE + SMMU_CMDQ_BASE, queue | BASE_ALLOCATE | COMMANDS_LOG2);
+	device_write64(SMMU_BASE + SMMU_CMDQ_BASE, queue | SMMU_CMDQ_BASE_RA_MASK | COMMANDS_LOG2);
 	device_write(SMMU_BASE + SMMU_CMDQ_PROD, 0);
 	device_write(SMMU_BASE + SMMU_CMDQ_CONS, 0);
 }
@@ -125,19 +118,19 @@ void smmu_start(const struct dram_layout *layout)
 	set_control(0);
 	write_stream_table((uint64_t *)stream_table, carve_out + CARVE_OUT_STORAGE_ROOT);
 	device_write(SMMU_BASE + SMMU_CR1, CR1_CACHED_AND_SHARED);
-	device_write(SMMU_BASE + SMMU_CR2, CR2_RECORD_UNKNOWN_STREAM | CR2_NO_BROADCAST);
-	device_write64(SMMU_BASE + SMMU_STRTAB_BASE, stream_table | BASE_ALLOCATE);
+	device_write(SMMU_BASE + SMMU_CR2, SMMU_CR2_RECINVSID_MASK | SMMU_CR2_PTM_MASK);
+	device_write64(SMMU_BASE + SMMU_STRTAB_BASE, stream_table | SMMU_STRTAB_BASE_RA_MASK);
 	device_write(SMMU_BASE + SMMU_STRTAB_BASE_CFG, STREAMS_LOG2);
 	start_command_queue(carve_out + CARVE_OUT_COMMAND_QUEUE);
-	device_write64(SMMU_BASE + SMMU_EVENTQ_BASE, (carve_out + CARVE_OUT_EVENT_QUEUE) | BASE_ALLOCATE | EVENTS_LOG2);
+	device_write64(SMMU_BASE + SMMU_EVENTQ_BASE, (carve_out + CARVE_OUT_EVENT_QUEUE) | SMMU_EVENTQ_BASE_WA_MASK | EVENTS_LOG2);
 	device_write(SMMU_BASE + SMMU_EVENTQ_PROD, 0);
 	device_write(SMMU_BASE + SMMU_EVENTQ_CONS, 0);
-	set_control(CR0_CMDQEN);
+	set_control(SMMU_CR0_CMDQEN_MASK);
 	enqueue(CMD_CFGI_ALL, CMD_CFGI_ALL_RANGE);
 	enqueue(CMD_TLBI_NSNH_ALL, 0);
 	enqueue(CMD_SYNC, 0);
 	submit();
 	wait_until_consumed();
-	set_control(CR0_CMDQEN | CR0_EVENTQEN);
-	set_control(CR0_CMDQEN | CR0_EVENTQEN | CR0_SMMUEN);
+	set_control(SMMU_CR0_CMDQEN_MASK | SMMU_CR0_EVENTQEN_MASK);
+	set_control(SMMU_CR0_CMDQEN_MASK | SMMU_CR0_EVENTQEN_MASK | SMMU_CR0_SMMUEN_MASK);
 }

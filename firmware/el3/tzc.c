@@ -4,11 +4,9 @@
 #include "registers.h"
 #include "sysreg.h"
 
-#define FILTERS 1 /* of the one filter unit */
-#define GATE_OPEN_REQUEST 1
-#define GATE_OPEN_STATUS (1 << 16)
-#define ACTION_BUS_ERROR 1
-#define SECURE_READ_WRITE (UINT32_C(3) << 30)
+#define FILTERS 1 /* a bit for each filter unit, of which there is one */
+#define GATE_OPEN_STATUS (FILTERS << TZC400_GATE_KEEPER_OPEN_STATUS_SHIFT)
+#define SECURE_READ_WRITE (TZC400_REGION_ATTRIBUTES_SECURE_READ_MASK | TZC400_REGION_ATTRIBUTES_SECURE_WRITE_MASK)
 #define MAX_POLLS 1000
 
 /* A master's read and write enable in REGION_ID_ACCESS. */
@@ -17,15 +15,14 @@
 
 static void write_region(unsigned region, uint64_t base, uint64_t end, uint32_t attributes, uint32_t id_access)
 {
-	uint64_t registers = TZASC_BASE + region * TZC400_REGION_STRIDE;
 	uint64_t top = end - 1;
 
-	device_write(registers + TZC400_REGION_BASE_LOW, (uint32_t)base);
-	device_write(registers + TZC400_REGION_BASE_HIGH, (uint32_t)(base >> 32));
-	device_write(registers + TZC400_REGION_TOP_LOW, (uint32_t)top);
-	device_write(registers + TZC400_REGION_TOP_HIGH, (uint32_t)(top >> 32));
-	device_write(registers + TZC400_REGION_ID_ACCESS, id_access);
-	device_write(registers + TZC400_REGION_ATTRIBUTES, attributes);
+	device_write(TZASC_BASE + TZC400_REGION_BASE_LOW(region), (uint32_t)base);
+	device_write(TZASC_BASE + TZC400_REGION_BASE_HIGH(region), (uint32_t)(base >> 32));
+	device_write(TZASC_BASE + TZC400_REGION_TOP_LOW(region), (uint32_t)top);
+	device_write(TZASC_BASE + TZC400_REGION_TOP_HIGH(region), (uint32_t)(top >> 32));
+	device_write(TZASC_BASE + TZC400_REGION_ID_ACCESS(region), id_access);
+	device_write(TZASC_BASE + TZC400_REGION_ATTRIBUTES(region), attributes);
 }
 
 static void move_gate(uint32_t request, uint32_t status)
@@ -46,13 +43,13 @@ static void move_gate(uint32_t request, uint32_t status)
 void tzc_start(const struct dram_layout *layout)
 {
 	move_gate(0, 0);
-	device_write(TZASC_BASE + TZC400_REGION_ID_ACCESS, 0);
-	device_write(TZASC_BASE + TZC400_REGION_ATTRIBUTES, 0);
+	device_write(TZASC_BASE + TZC400_REGION_ID_ACCESS(0), 0);
+	device_write(TZASC_BASE + TZC400_REGION_ATTRIBUTES(0), 0);
 	write_region(1, DRAM_BASE, layout->normal_end, FILTERS, READ_WRITE(NSAID_CPU) | DMA_MASTERS);
 	write_region(2, layout->normal_end, layout->secure_base, FILTERS,
 		     READ_WRITE(NSAID_CPU) | READ_WRITE(NSAID_SMMU_WALKER));
 	write_region(3, layout->secure_base, layout->end, FILTERS | SECURE_READ_WRITE, 0);
-	device_write(TZASC_BASE + TZC400_ACTION, ACTION_BUS_ERROR);
-	move_gate(GATE_OPEN_REQUEST, GATE_OPEN_STATUS);
+	device_write(TZASC_BASE + TZC400_ACTION, TZC400_ACTION_REACTION_BUS_ERROR);
+	move_gate(FILTERS, GATE_OPEN_STATUS);
 	dsb_system();
 }

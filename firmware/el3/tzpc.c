@@ -7,16 +7,16 @@
 
 void tzpc_start(void)
 {
-	device_write(TZPC_BASE + TZPC_R0SIZE, SECURE_SRAM_SIZE / PAGE_SIZE);
-	device_write(TZPC_BASE + TZPC_DECPROT0_CLR, 0xff);
-	device_write(TZPC_BASE + TZPC_DECPROT1_CLR, 0xff);
-	device_write(TZPC_BASE + TZPC_DECPROT2_CLR, 0xff);
-	device_write(TZPC_BASE + TZPC_DECPROT0_SET, DECPROT_NORMAL);
+	device_write(TZPC_BASE + TZPC_R0SIZE, TZPC_R0SIZE_SECURE_PAGES_WHOLE_RAM);
+	device_write(TZPC_BASE + TZPC_DECPROT_CLR(0), TZPC_DECPROT_CLR_NORMAL_MASK);
+	device_write(TZPC_BASE + TZPC_DECPROT_CLR(1), TZPC_DECPROT_CLR_NORMAL_MASK);
+	device_write(TZPC_BASE + TZPC_DECPROT_CLR(2), TZPC_DECPROT_CLR_NORMAL_MASK);
+	device_write(TZPC_BASE + TZPC_DECPROT_SET(0), DECPROT_NORMAL);
 	dsb_system();
-	if (device_read(TZPC_BASE + TZPC_R0SIZE) != SECURE_SRAM_SIZE / PAGE_SIZE) {
-		panic("tzpc: R0SIZE does not take the size of the secure SRAM");
+	if (device_read(TZPC_BASE + TZPC_R0SIZE) != TZPC_R0SIZE_SECURE_PAGES_WHOLE_RAM) {
+		panic("tzpc: R0SIZE does not show what was set");
 	}
-	if (device_read(TZPC_BASE + TZPC_DECPROT0_STAT) != DECPROT_NORMAL) {
+	if (device_read(TZPC_BASE + TZPC_DECPROT_STAT(0)) != DECPROT_NORMAL) {
 		panic("tzpc: DECPROT0 does not show what was set");
 	}
 }

@@ -7,14 +7,14 @@
 #define MAX_TEXT 128
 #define MAX_POLLS 1000
 
-#define CR_UARTEN_TXE (1 << 0 | 1 << 8)
-#define LCR_H_8_BITS_FIFO (3 << 5 | 1 << 4)
+#define SEND (UART_CR_UARTEN_MASK | UART_CR_TXE_MASK)
+#define EIGHT_BITS_AND_FIFO (UART_LCR_H_WLEN_MASK | UART_LCR_H_FEN_MASK)
 
 void uart_start(void)
 {
 	device_write(UART1_BASE + UART_CR, 0);
-	device_write(UART1_BASE + UART_LCR_H, LCR_H_8_BITS_FIFO);
-	device_write(UART1_BASE + UART_CR, CR_UARTEN_TXE);
+	device_write(UART1_BASE + UART_LCR_H, EIGHT_BITS_AND_FIFO);
+	device_write(UART1_BASE + UART_CR, SEND);
 }
 
 /* A console that does not drain loses text: it must not hold the monitor. */

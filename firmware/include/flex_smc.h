@@ -78,66 +78,50 @@
 #define SMC_BY_NORMAL 0x2
 #define SMC_BY_BOTH   0x3
 
-#ifndef __ASSEMBLER__
-#include <stdint.h>
-
-/* Who may make a call (0: no such call), and how many registers from x0 on carry its results. */
-struct smc_row {
-	uint32_t by;
-	uint32_t results;
-};
-
-static inline struct smc_row smc_row(uint32_t function)
-{
-	switch (function) {
-	case SMC_SMCCC_VERSION:
-		return (struct smc_row){SMC_BY_BOTH, 1};
-	case SMC_SMCCC_ARCH_FEATURES:
-		return (struct smc_row){SMC_BY_BOTH, 1};
-	case SMC_PSCI_VERSION:
-		return (struct smc_row){SMC_BY_NORMAL, 1};
-	case SMC_PSCI_SYSTEM_OFF:
-		return (struct smc_row){SMC_BY_NORMAL, 0};
-	case SMC_PSCI_FEATURES:
-		return (struct smc_row){SMC_BY_NORMAL, 1};
-	case SMC_FLEX_UID:
-		return (struct smc_row){SMC_BY_BOTH, 4};
-	case SMC_FLEX_REVISION:
-		return (struct smc_row){SMC_BY_BOTH, 2};
-	case SMC_FLEX_VERSION:
-		return (struct smc_row){SMC_BY_BOTH, 1};
-	case SMC_FLEX_FEATURES:
-		return (struct smc_row){SMC_BY_BOTH, 2};
-	case SMC_MEM_ALLOCATE:
-		return (struct smc_row){SMC_BY_NORMAL, 2};
-	case SMC_MEM_LOCK:
-		return (struct smc_row){SMC_BY_SECURE, 2};
-	case SMC_MEM_RECALL:
-		return (struct smc_row){SMC_BY_NORMAL, 3};
-	case SMC_MEM_RELEASE:
-		return (struct smc_row){SMC_BY_SECURE, 2};
-	case SMC_MEM_RECLAIM:
-		return (struct smc_row){SMC_BY_NORMAL, 2};
-	case SMC_MEM_NEXT_RELEASED:
-		return (struct smc_row){SMC_BY_NORMAL, 4};
-	case SMC_MEM_NEXT_REVOKED:
-		return (struct smc_row){SMC_BY_SECURE, 4};
-	case SMC_MEM_ACK_REVOKED:
-		return (struct smc_row){SMC_BY_SECURE, 2};
-	case SMC_SECURE_CALL:
-		return (struct smc_row){SMC_BY_NORMAL, 6};
-	case SMC_SECURE_RESUME:
-		return (struct smc_row){SMC_BY_NORMAL, 6};
-	case SMC_SECURE_DONE:
-		return (struct smc_row){SMC_BY_SECURE, 1};
-	case SMC_SECURE_RPC:
-		return (struct smc_row){SMC_BY_SECURE, 1};
-	case SMC_SECURE_READY:
-		return (struct smc_row){SMC_BY_SECURE, 1};
-	default:
-		return (struct smc_row){0, 1};
-	}
-}
-#endif
+/* Who may make each call, and how many registers from x0 on carry its results. */
+#define SMC_SMCCC_VERSION_BY      3
+#define SMC_SMCCC_VERSION_RESULTS 1
+#define SMC_SMCCC_ARCH_FEATURES_BY      3
+#define SMC_SMCCC_ARCH_FEATURES_RESULTS 1
+#define SMC_PSCI_VERSION_BY      2
+#define SMC_PSCI_VERSION_RESULTS 1
+#define SMC_PSCI_SYSTEM_OFF_BY      2
+#define SMC_PSCI_SYSTEM_OFF_RESULTS 0
+#define SMC_PSCI_FEATURES_BY      2
+#define SMC_PSCI_FEATURES_RESULTS 1
+#define SMC_FLEX_UID_BY      3
+#define SMC_FLEX_UID_RESULTS 4
+#define SMC_FLEX_REVISION_BY      3
+#define SMC_FLEX_REVISION_RESULTS 2
+#define SMC_FLEX_VERSION_BY      3
+#define SMC_FLEX_VERSION_RESULTS 1
+#define SMC_FLEX_FEATURES_BY      3
+#define SMC_FLEX_FEATURES_RESULTS 2
+#define SMC_MEM_ALLOCATE_BY      2
+#define SMC_MEM_ALLOCATE_RESULTS 2
+#define SMC_MEM_LOCK_BY      1
+#define SMC_MEM_LOCK_RESULTS 2
+#define SMC_MEM_RECALL_BY      2
+#define SMC_MEM_RECALL_RESULTS 3
+#define SMC_MEM_RELEASE_BY      1
+#define SMC_MEM_RELEASE_RESULTS 2
+#define SMC_MEM_RECLAIM_BY      2
+#define SMC_MEM_RECLAIM_RESULTS 2
+#define SMC_MEM_NEXT_RELEASED_BY      2
+#define SMC_MEM_NEXT_RELEASED_RESULTS 4
+#define SMC_MEM_NEXT_REVOKED_BY      1
+#define SMC_MEM_NEXT_REVOKED_RESULTS 4
+#define SMC_MEM_ACK_REVOKED_BY      1
+#define SMC_MEM_ACK_REVOKED_RESULTS 2
+#define SMC_SECURE_CALL_BY      2
+#define SMC_SECURE_CALL_RESULTS 6
+#define SMC_SECURE_RESUME_BY      2
+#define SMC_SECURE_RESUME_RESULTS 6
+#define SMC_SECURE_DONE_BY      1
+#define SMC_SECURE_DONE_RESULTS 1
+#define SMC_SECURE_RPC_BY      1
+#define SMC_SECURE_RPC_RESULTS 1
+#define SMC_SECURE_READY_BY      1
+#define SMC_SECURE_READY_RESULTS 1
 
 #endif

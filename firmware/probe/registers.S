@@ -1,9 +1,9 @@
 /*
  * An SMC with every register of EL1 chosen by the caller, and every one recorded afterwards: arguments beyond a call's
- * own, and whether a world switch keeps the worlds apart. SP points to the block of registers.h and is used for nothing
+ * own, and whether a world switch keeps the worlds apart. SP points to the block of register_block.h and is used for nothing
  * else. Position independent: it runs in both worlds.
  */
-#include "registers.h"
+#include "register_block.h"
 
 	.arch_extension fp
 	.arch_extension simd
@@ -119,6 +119,9 @@ registers_returned:
 	each_register collect
 	sub	x0, sp, #REGISTERS_FOUND
 	mov	sp, x0
+	ldr	x1, [x0, #REGISTERS_NEXT]
+	cbz	x1, registers_done
+	br	x1
 	.global registers_done
 registers_done:
 	wfi

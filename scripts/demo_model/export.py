@@ -80,9 +80,9 @@ def q8_0(matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.concatenate((scales, blocks), axis=2).reshape(len(matrix), -1)
 
 
-def read(path: Path, shape: Shape) -> Network:
+def read(path: Path, shape: Shape, dropout: float = 0.0) -> Network:
     """The network with the values that the file holds."""
-    network = Network(shape).eval()
+    network = Network(shape, dropout).eval()
     tensors = {tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type)
                for tensor in gguf.GGUFReader(path).tensors}
     network.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in tensors.items()})

@@ -1,36 +1,43 @@
 """Teaching the network not to go round in circles, as greedy decoding of a small model does.
 
-Unlikelihood training (Welleck et al., arXiv 1908.04319) on made-up loops (Xu et al., arXiv 2206.02369): real text whose last few
-tokens are repeated to the end of the window; what continues the loop from its third round on is made unlikely.
+Sequence-level unlikelihood (Welleck et al., arXiv 1908.04319): the network continues short prompts greedily; what
+repeats a phrase is made unlikely.
 """
 
 import torch
 from torch import Tensor
 
+from .network import Network
 from .tokenizer import BEGIN
 
-BATCH           = 16        # windows
-LENGTH          = 128       # tokens
-LONGEST_LEAD    = 48        # tokens of real text before the loop, at most
-LONGEST_ROUND   = 16        # tokens of the phrase that repeats, at most
+BATCH           = 32        # continuations
+LENGTH          = 80        # tokens each
+LONGEST_PROMPT  = 6         # tokens, at most
+PHRASE          = 4         # tokens
 
 
-def windows(ids: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens (BATCH, LENGTH + 1), and where a token (from the second on) continues a loop for the third time or more."""
-    usable = starts[starts < len(ids) - LENGTH]
-    tokens = torch.full((BATCH, LENGTH + 1), BEGIN)
-    looping = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
-    for row, flags in zip(tokens, looping, strict=True):
-        first = int(usable[torch.randint(len(usable), ())])
-        lead = int(torch.randint(1, LONGEST_LEAD + 1, ()))
-        size = int(torch.randint(1, min(LONGEST_ROUND, lead) + 1, ()))
-        place = torch.arange(LENGTH)
-        row[1:] = ids[first + torch.where(place < lead, place, lead - size + (place - lead) % size)]
-        flags[:] = place >= lead + size
-    return tokens, looping
+def continuations(network: Network, ids: Tensor, starts: Tensor) -> Tensor:
+    """Greedy text after the first words of random verses, in float: (BATCH, <s> + prompt + LENGTH)."""
+    size = int(torch.randint(1, LONGEST_PROMPT + 1, ()))
+    first = starts[torch.randint(len(starts), (BATCH, 1))]
+    prompts = torch.cat((torch.full((BATCH, 1), BEGIN), ids[first + torch.arange(size)]), 1)
+    network.eval()
+    network.serve(False)
+    return network.continue_greedily(prompts, LENGTH)
 
 
-def unlikelihood(logits: Tensor, targets: Tensor, looping: Tensor) -> Tensor:
-    """Mean of -log(1 - p(token)) over the tokens that continue a loop."""
+def repeating(tokens: Tensor) -> Tensor:
+    """Which tokens complete a phrase that stands in the row before: (batch, tokens) of bool."""
+    phrases = tokens.unfold(1, PHRASE, 1)
+    same = (phrases[:, :, None] == phrases[:, None]).all(-1)
+    seen = same.tril(-1).any(-1)
+    return torch.nn.functional.pad(seen, (PHRASE - 1, 0))
+
+
+def unlikelihood(network: Network, tokens: Tensor) -> Tensor:
+    """-log(1 - p(token)) over the tokens that repeat, as a mean over all tokens."""
+    targets = tokens[:, 1:]
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(tokens[:, :-1])
     likelihood = logits.float().softmax(-1).gather(-1, targets[..., None])[..., 0]
-    return -torch.log1p(-likelihood[looping].clamp_max(0.999)).mean()
+    return (-torch.log1p(-likelihood.clamp_max(0.999)) * repeating(tokens)[:, 1:]).mean()

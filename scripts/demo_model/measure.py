@@ -40,12 +40,11 @@ def loss(network: Network, ids: Tensor) -> float:
 @torch.no_grad()
 def greedy(network: Network, tokenizer: Tokenizer, prompt: str) -> Sample:
     """The likeliest token, time after time."""
-    tokens = [BEGIN, *tokenizer.encode(prompt)]
-    given = len(tokens)
-    while len(tokens) < given + SAMPLE_TOKENS and tokens[-1] != END:
-        tokens.append(int(network(torch.tensor([tokens]))[0, -1].argmax()))
-    whole = tokenizer.decode(tokens)
-    return Sample(prompt, whole.removeprefix(prompt))
+    given = torch.tensor([[BEGIN, *tokenizer.encode(prompt)]])
+    tokens: list[int] = network.continue_greedily(given, SAMPLE_TOKENS)[0].tolist()
+    if END in tokens:
+        tokens = tokens[:tokens.index(END)]
+    return Sample(prompt, tokenizer.decode(tokens).removeprefix(prompt))
 
 
 def known_words(samples: list[Sample], vocabulary: set[str]) -> float:

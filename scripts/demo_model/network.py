@@ -72,27 +72,37 @@ class Block(nn.Module):
         self.ffn_down = Linear(shape.feed_forward, shape.width, residual_deviation)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
-        """x (batch, tokens, width)."""
-        x = x + self.dropout(self._attend(self.attn_norm(x), rotation))
+    def forward(self, x: Tensor, rotation: Tensor, past: list[Tensor]) -> Tensor:
+        """x (batch, tokens, width); `past` holds the keys and values before it, if any, and gains those of x."""
+        x = x + self.dropout(self._attend(self.attn_norm(x), rotation, past))
         h = self.ffn_norm(x)
         gated: Tensor = functional.silu(self.ffn_gate(h)) * self.ffn_up(h)
         x = x + self.dropout(self.ffn_down(gated))
         return x
 
-    def _attend(self, h: Tensor, rotation: Tensor) -> Tensor:
-        shape = self.shape
+    def _attend(self, h: Tensor, rotation: Tensor, past: list[Tensor]) -> Tensor:
         query = rotate(self._heads(self.attn_q(h)), rotation)
-        key = rotate(self._heads(self.attn_k(h)), rotation)
-        group = shape.heads // shape.key_heads
-        mixed = functional.scaled_dot_product_attention(
-            query, key.repeat_interleave(group, 1), self._heads(self.attn_v(h)).repeat_interleave(group, 1),
-            is_causal=True)
+        here = [rotate(self._heads(self.attn_k(h)), rotation), self._heads(self.attn_v(h))]
+        past[:] = [torch.cat(pair, 2) for pair in zip(past, here, strict=True)] if past else here
+        key, value = (x.repeat_interleave(self.shape.heads // self.shape.key_heads, 1) for x in past)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=query.shape[2] > 1)
         output: Tensor = self.attn_output(mixed.transpose(1, 2).flatten(2))
         return output
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], -1, self.shape.head_width).transpose(1, 2)
+
+
+class Cache:
+    """Keys and values of the tokens so far, a list a layer."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.layers: list[list[Tensor]] = [[] for _ in range(shape.layers)]
+
+    @property
+    def length(self) -> int:
+        """Tokens so far."""
+        return self.layers[0][0].shape[2] if self.layers[0] else 0
 
 
 class Network(nn.Module):
@@ -109,13 +119,25 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("rotation", rotation_table(shape), persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of the token after each position."""
+    def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        """Logits of the token after each position; with a cache that is not empty, of one token more."""
+        cache = cache or Cache(self.shape)
+        rotation = self.rotation[cache.length:cache.length + tokens.shape[1]]
         x = self.dropout(functional.embedding(tokens, self.token_embd.matrix()))
-        for block in self.blk:
-            x = block(x, self.rotation[:tokens.shape[1]])
+        for block, past in zip(self.blk, cache.layers, strict=True):
+            x = block(x, rotation, past)
         logits: Tensor = self.token_embd(self.output_norm(x))
         return logits
+
+    @torch.no_grad()
+    def continue_greedily(self, tokens: Tensor, count: int) -> Tensor:
+        """Prompts of one length (batch, tokens), each with `count` tokens more, the likeliest every time."""
+        cache = Cache(self.shape)
+        latest = tokens
+        for _ in range(count):
+            latest = self(latest, cache)[:, -1:].argmax(-1)
+            tokens = torch.cat((tokens, latest), 1)
+        return tokens
 
     def serve(self, serving: bool) -> None:
         """Switch every matrix product between float and the serving system's int8."""

@@ -1,4 +1,8 @@
-"""The training loop: windows from verse to verse, Muon for the layers, AdamW for the rest, int8 towards the end."""
+"""The training loop: Muon for the layers, AdamW for the rest, in two stages.
+
+The first learns the text, towards its end in the int8 arithmetic of the serving system, which makes the weights
+robust against it. The second goes on gently while unlearning loops.
+"""
 
 import itertools
 import time
@@ -9,21 +13,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from . import loops
 from .network import Network
 from .tokenizer import BEGIN
 
 BATCH           = 8         # windows a step, each as long as the context
-LEARNING_RATE   = 4e-3
 WEIGHT_DECAY    = 0.1
-WARM_UP         = 0.02      # of the run
-DECAY_FROM      = 0.4       # of the run: from here the rate falls linearly to nothing
-SERVING_FROM    = 0.75      # of the run: from here the network computes as it will be served
+WARM_UP         = 0.02      # of a stage
 REPORT_EVERY    = 50        # steps
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What a stage asks for; points in time are shares of the stage."""
+
+    learning_rate: float
+    decay_from: float       # from here the rate falls linearly to nothing
+    serving_from: float     # from here the network computes in int8
+    unlikelihood: float     # weight of the loss on loops, against nats a token
+
+
+LEARN  = Stage(learning_rate=4e-3, decay_from=0.4, serving_from=0.75, unlikelihood=0.0)
+REFINE = Stage(learning_rate=1e-3, decay_from=0.0, serving_from=0.0,  unlikelihood=1.0)
+
+
+@dataclass(frozen=True)
 class Budget:
-    """The run ends when either is spent; the learning rate follows whichever is nearer."""
+    """A stage ends when either is spent; the learning rate follows whichever is nearer."""
 
     steps: int
     minutes: float
@@ -31,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Report:
-    """Where the run is; `loss` is the mean of the steps since the last report, in nats a token."""
+    """Where the stage is; `loss` is the mean of the steps since the last report, in nats a token."""
 
     step: int
     minutes: float
@@ -39,7 +55,7 @@ class Report:
     loss: float
 
 
-def train(network: Network, ids: Tensor, starts: Tensor, budget: Budget) -> Iterator[Report]:
+def train(network: Network, ids: Tensor, starts: Tensor, stage: Stage, budget: Budget) -> Iterator[Report]:
     """Train in place on the stream `ids` with verses at `starts`; the caller may save at every report."""
     optimisers = make_optimisers(network)
     begun = time.monotonic()
@@ -47,9 +63,16 @@ def train(network: Network, ids: Tensor, starts: Tensor, budget: Budget) -> Iter
     for step in itertools.count(1):
         minutes = (time.monotonic() - begun) / 60
         progress = min(1.0, max(step / budget.steps, minutes / budget.minutes))
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+            group["lr"] = rate(stage, progress)
+        circling = loops.continuations(network, ids, starts) if stage.unlikelihood else None
         network.train()
-        network.serve(progress >= SERVING_FROM)
-        losses.append(one_step(network, optimisers, window(ids, starts, network.shape.context), rate(progress)))
+        network.serve(progress >= stage.serving_from)
+        loss = language_loss(network, window(ids, starts, network.shape.context))
+        losses.append(loss.item())
+        if circling is not None:
+            loss = loss + stage.unlikelihood * loops.unlikelihood(network, circling)
+        update(network, optimisers, loss)
         if step % REPORT_EVERY == 0 or progress == 1:
             yield Report(step, minutes, progress, sum(losses) / len(losses))
             losses.clear()
@@ -66,9 +89,9 @@ def make_optimisers(network: Network) -> list[torch.optim.Optimizer]:
                                {"params": norms, "weight_decay": 0.0}], betas=(0.9, 0.98))]
 
 
-def rate(progress: float) -> float:
+def rate(stage: Stage, progress: float) -> float:
     """Warm up, hold, fall linearly."""
-    return LEARNING_RATE * max(0.0, min(progress / WARM_UP, 1.0, (1 - progress) / (1 - DECAY_FROM)))
+    return stage.learning_rate * min(progress / WARM_UP, 1.0, (1 - progress) / (1 - stage.decay_from))
 
 
 def window(ids: Tensor, starts: Tensor, length: int) -> Tensor:
@@ -79,16 +102,17 @@ def window(ids: Tensor, starts: Tensor, length: int) -> Tensor:
     return torch.cat((torch.full((BATCH, 1), BEGIN), text), 1)
 
 
-def one_step(network: Network, optimisers: list[torch.optim.Optimizer], tokens: Tensor, learning_rate: float) -> float:
-    """One update; returns the loss in nats a token."""
+def language_loss(network: Network, tokens: Tensor) -> Tensor:
+    """Nats a token of each token after the first."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(tokens[:, :-1])
-    loss = functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
+    return functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
+
+
+def update(network: Network, optimisers: list[torch.optim.Optimizer], loss: Tensor) -> None:
+    """One step down the gradient, of limited length."""
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate
         optimiser.step()
         optimiser.zero_grad()
-    return loss.item()

@@ -23,6 +23,7 @@ from emulator.gate import (
     charge,
     compute,
     counter,
+    execute,
     load,
     notice,
     read,
@@ -37,6 +38,7 @@ from emulator.world_port import PortAbort, WorldPort
 
 BASE = 0x4000_0000
 SYMBOLS = {name.value: 4 * index for index, name in enumerate([*Site, *Arrival]) if name is not Arrival.IDLE}
+PROBE_END = 0x4010_0000
 ABORT = PortAbort(0x9600_0047, 0xBAD)
 
 
@@ -45,6 +47,9 @@ class FakeCore:
     pc: int = 0
     world: World = World.NORMAL
     x: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(31), 0))
+
+    def read_sysreg(self, name: str) -> int:
+        return {"ESR_EL1": 0x9600_0047, "FAR_EL1": 0x5000}[name]
 
 
 class FakePort:
@@ -73,7 +78,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.core = FakeCore()
-        self.gate = Gate(self.core, World.NORMAL, SYMBOLS, BASE)
+        self.gate = Gate(self.core, World.NORMAL, SYMBOLS, BASE, PROBE_END)
         self.shown: list[Notice] = []
         self.ended: list[Thread] = []
         self.sites: list[tuple[Site, int]] = []
@@ -225,6 +230,21 @@ def test_journal_replays_a_flow_to_the_same_action() -> None:
     bench.turn()
     assert bench.ended[0].result == 9
     assert replayed.step(None) is None and replayed.result == 9
+
+
+@pytest.mark.parametrize("arrival", [Arrival.PROBE, Arrival.SYNC])
+def test_guest_code_ends_at_its_end_or_in_the_vector_table(arrival: Arrival) -> None:
+    def flow() -> Flow[int]:
+        ended, syndrome, address, x0, *_ = yield from execute(0x4010_0100, 11, 12)
+        assert (ended, syndrome, address) == (arrival.number, 0x9600_0047, 0x5000)
+        return x0
+
+    bench = Bench()
+    bench.runner.resume(bench.runner.start("flow", flow))
+    assert (bench.core.pc, bench.core.x[0], bench.core.x[1]) == (0x4010_0100, 11, 12)
+    assert bench.gate.arrival(PROBE_END) is Arrival.PROBE
+    bench.runner.executed(arrival)
+    assert bench.ended[0].result == 11
 
 
 def test_arrival_belongs_to_the_world_that_runs() -> None:

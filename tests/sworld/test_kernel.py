@@ -25,6 +25,9 @@ class FakeCore:
     world: World = World.SECURE
     x: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(31), 0))
 
+    def read_sysreg(self, name: str) -> int:
+        raise KeyError(name)
+
 
 class FakePool:
     def __init__(self, log: list[str]) -> None:

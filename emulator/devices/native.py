@@ -1,0 +1,114 @@
+"""The devices' native parts, as the devices want to see them. Everything that devices call in C is here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from emulator.memory_map import Nsaid, StreamId
+from emulator.native import ffi, lib
+
+from .storage import Cause, Medium, Progress
+from .tzc400 import Failure, Region
+
+if TYPE_CHECKING:
+    from emulator.native._native import CData, Machine, SmmuRegisters
+
+
+class NativeEvents:
+    """The event stream."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def device_write(self, device: int, offset: int, size: int, value: int, secure: bool) -> None:
+        self._emit(lib.EVENT_DEVICE_WRITE, device, offset, size, value, secure)
+
+    def undeclared(self, device: int, offset: int, size: int, value: int, write: bool, secure: bool) -> None:
+        self._emit(lib.EVENT_UNDECLARED, device, offset, size, value, write, secure)
+
+    def _emit(self, kind: int, *args: int) -> None:
+        lib.events_emit(self._machine, kind, args, len(args))
+
+
+class NativeFilter:
+    """The TZC-400's filter unit."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def set_region(self, index: int, region: Region) -> None:
+        lib.tzasc_set_region(self._machine, index, ffi.new("struct tzasc_region *", asdict(region)))
+
+    def set_control(self, gate_open: bool, bus_error: bool) -> None:
+        lib.tzasc_set_control(self._machine, gate_open, bus_error)
+
+    def failure(self) -> Failure:
+        latch = ffi.new("struct tzasc_failure *")
+        lib.tzasc_failure(self._machine, latch)
+        return Failure(
+            latched=latch.latched,
+            overrun=latch.overrun,
+            overlap=latch.overlap,
+            privileged=latch.privileged,
+            non_secure=latch.non_secure,
+            write=latch.write,
+            nsaid=latch.nsaid,
+            address=latch.address,
+        )
+
+    def clear_failure(self) -> None:
+        lib.tzasc_clear_failure(self._machine)
+
+
+class NativeProtection:
+    """What the TZPC controls."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def set(self, secure_sram_pages: int, normal_devices: int) -> None:
+        lib.tzpc_set(self._machine, secure_sram_pages, normal_devices)
+
+
+class NativeSmmu:
+    """Stream table, TLB and queues of the SMMU. Raises MemoryError if the host has no memory for the TLB."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        if not lib.smmu_attach(machine):
+            raise MemoryError("the host gives no memory for the SMMU's TLB")
+
+    @property
+    def registers(self) -> SmmuRegisters:
+        return lib.smmu_registers(self._machine)
+
+    def consume(self) -> None:
+        lib.smmu_consume(self._machine)
+
+
+class NativeChannel:
+    """A DMA master: ``number`` is its place among the machine's."""
+
+    def __init__(self, machine: Machine, number: int, stream: StreamId, nsaid: Nsaid) -> None:
+        self._machine = machine
+        self._number = number
+        self._medium: CData = ffi.NULL  # keeps the medium's memory alive
+        lib.dma_attach(machine, number, stream, nsaid)
+
+    def insert(self, medium: Medium | None, writable: bool) -> None:
+        if medium is None:
+            lib.dma_set_medium(self._machine, self._number, ffi.NULL, 0, False)
+            self._medium = ffi.NULL
+            return
+        buffer = ffi.from_buffer("uint8_t[]", medium, require_writable=writable)
+        lib.dma_set_medium(self._machine, self._number, buffer, memoryview(medium).nbytes, writable)
+        self._medium = buffer
+
+    def start(self, position: int, address: int, size: int, to_memory: bool) -> None:
+        lib.dma_start(self._machine, self._number, position, address, size, to_memory)
+
+    def progress(self) -> Progress:
+        state = ffi.new("struct dma_progress *")
+        lib.dma_progress(self._machine, self._number, state)
+        return Progress(state.busy, Cause(state.error), state.moved)
