@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from emulator.native import ffi, lib
 from emulator.world import World
+
+if TYPE_CHECKING:
+    from emulator.native._native import Machine as NativeMachine
 
 _SP, _PC, _PSTATE = 31, 32, 33
 
@@ -55,7 +60,7 @@ SYSTEM_REGISTERS = {
 class GeneralRegisters:
     """x0 to x30 by index."""
 
-    def __init__(self, machine: object) -> None:
+    def __init__(self, machine: NativeMachine) -> None:
         self._machine = machine
 
     def __getitem__(self, index: int) -> int:
@@ -68,7 +73,7 @@ class GeneralRegisters:
 class Core:
     """The registers of the one core, readable and writable while it does not run."""
 
-    def __init__(self, machine: object) -> None:
+    def __init__(self, machine: NativeMachine) -> None:
         self._machine = machine
         self.x = GeneralRegisters(machine)
 

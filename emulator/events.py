@@ -9,9 +9,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from emulator.native import ffi, lib
+
+if TYPE_CHECKING:
+    from emulator.native._native import Machine as NativeMachine
 
 BATCH = 4096
 
@@ -55,7 +58,7 @@ Listener: TypeAlias = Callable[[Event], None]
 class EventStream:
     """Selects which kinds are recorded, and hands them on when drained."""
 
-    def __init__(self, machine: object) -> None:
+    def __init__(self, machine: NativeMachine) -> None:
         self._machine = machine
         self._listeners: list[tuple[frozenset[EventKind], Listener]] = []
         self._batch = ffi.new("struct event[]", BATCH)

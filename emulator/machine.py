@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from emulator.core import Core
 from emulator.devices.device import BusError
@@ -14,6 +14,10 @@ from emulator.memory_map import DEVICES, DRAM_BASE, SECURE_SRAM, DramLayout, Win
 from emulator.native import ffi, lib
 from emulator.world import World
 from emulator.world_port import WorldPort
+
+if TYPE_CHECKING:
+    from emulator.native._native import Machine as NativeMachine
+    from emulator.native._native import Pointer
 
 NO_LIMIT = (1 << 64) - 1
 
@@ -157,7 +161,7 @@ _machines: dict[int, Machine] = {}
 
 @ffi.def_extern()
 def device_access(
-    native: object, device: int, offset: int, size: int, write: bool, secure: bool, value: ffi.CData
+    native: NativeMachine, device: int, offset: int, size: int, write: bool, secure: bool, value: Pointer[int]
 ) -> bool:
     machine = _machines[int(ffi.cast("uintptr_t", native))]
     try:

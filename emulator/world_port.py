@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from emulator.native import ffi, lib
 from emulator.world import World
+
+if TYPE_CHECKING:
+    from emulator.native._native import Machine as NativeMachine
 
 
 class PortAbort(Exception):
@@ -30,7 +35,7 @@ class WorldPort:
     guest memory by virtual address.
     """
 
-    def __init__(self, machine: object, world: World) -> None:
+    def __init__(self, machine: NativeMachine, world: World) -> None:
         self.world = world
         self.handle = ffi.gc(lib.port_new(machine, world), lib.port_free)
 

@@ -1,4 +1,4 @@
-"""The whole phone: a board with its firmware, and the two kernels in their gates.
+"""The whole phone: a machine with its devices and firmware, and the two kernels in their gates.
 
 `System` boots it, carries each stop of the core to the kernel whose gate it is, and runs requests of the normal world
 from beginning to end.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from emulator.board import Board
-from emulator.gate import MEMORY_OPERATIONS, Arrival, Argument, FlowFactory, Gate, GateFault, Notice, Result
+from emulator.devices.board import populate
+from emulator.gate import MEMORY_OPERATIONS, Argument, Arrival, FlowFactory, Gate, GateFault, Notice, Result
 from emulator.image import Image
-from emulator.machine import StopReason
-from emulator.memory_map import NORMAL_IMAGE_BASE, PAGE_SIZE, PROBE_IMAGE_BASE
+from emulator.machine import Machine, StopReason
+from emulator.memory_map import DRAM_DEFAULT, NORMAL_IMAGE_BASE, PAGE_SIZE, PROBE_IMAGE_BASE, DramLayout
 from emulator.tensor import TENSOR_OPERATIONS
 from emulator.world import World
+from firmware.build import ELF_FOLDER, image_path
 from nworld.kernel import NormalKernel
 from sworld.kernel import SecureKernel
 from sworld.loader import LOADER_OPERATIONS
@@ -23,6 +25,8 @@ from sworld.loader import LOADER_OPERATIONS
 from .meter import Meter
 
 Show = Callable[[Notice], None]
+
+MAX_VAIN_WAITS = 1_000  # in a row
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Images:
     monitor: Image
     gate: Image
     probe: Image
+
+    @classmethod
+    def load(cls, folder: Path = ELF_FOLDER) -> Images:
+        """Raises StaleBuildError, ImageError."""
+        return cls(*(Image.load(image_path(name, folder)) for name in ("monitor", "gate", "probe")))
 
 
 @dataclass(frozen=True)
@@ -71,21 +80,29 @@ class PoweredOff(Exception):
 
 
 class System:
-    """A phone on ``board``, not booted yet. ``show`` takes what apps show their user, as it comes.
+    """A phone, not booted yet: provision ``board.trusted``, insert a medium into ``board.storage``, then `boot`.
 
-    ``secure_kernel`` may be another kernel for the secure world's gate, to see what an uncooperative one can do.
+    ``dram_bytes``: 64 MiB to 16 GiB in steps of 2 MiB; ``seed`` drives the TRNG, ``device_id`` the key fuses; ``show``
+    takes what apps show their user, as it comes. The kernels may be others, to see what uncooperative ones can do.
     """
 
     def __init__(
         self,
-        board: Board,
-        images: Images,
+        dram_bytes: int = DRAM_DEFAULT,
+        *,
+        seed: int = 0,
+        device_id: int = 0,
+        images: Images | None = None,
         show: Show = lambda notice: None,
         secure_kernel: type[SecureKernel] = SecureKernel,
+        normal_kernel: type[NormalKernel] = NormalKernel,
     ) -> None:
-        self.board = board
-        self.machine = board.machine
+        images = images or Images.load()
+        self.machine = Machine(DramLayout(dram_bytes))
+        self.board = populate(self.machine, seed=seed, device_id=device_id)
         self.meter = Meter(self.machine.events)
+        self._vain_waits = 0
+        self.probe = {name: PROBE_IMAGE_BASE + offset for name, offset in images.probe.symbols.items()}
         secure_base = self.machine.layout.secure_base
         self.machine.load(images.monitor)
         self.machine.load(images.gate, secure_base)
@@ -98,9 +115,8 @@ class System:
             self._clock,
             secure_base + _size(images.gate),
         )
-        probe_end = PROBE_IMAGE_BASE + images.probe.symbols["probe_done"]
-        self.normal = NormalKernel(
-            Gate(self.machine.core, World.NORMAL, images.gate.symbols, NORMAL_IMAGE_BASE, probe_end),
+        self.normal = normal_kernel(
+            Gate(self.machine.core, World.NORMAL, images.gate.symbols, NORMAL_IMAGE_BASE, self.probe["probe_done"]),
             self.machine.port(World.NORMAL),
             MEMORY_OPERATIONS,
             self._clock,
@@ -164,6 +180,10 @@ class System:
         calls = dict(sorted(self.meter.calls.items()))
         return Usage(flexmem, calls, self.meter.switches, self.machine.instructions)
 
+    def dispose(self) -> None:
+        """Give the host's memory back."""
+        self.machine.close()
+
     def run(self, name: str, flow: FlowFactory, *arguments: Argument) -> Result:
         """Run a flow of the normal world to its end. Raises what the flow raises."""
         self.normal.start(name, flow, arguments)
@@ -182,11 +202,17 @@ class System:
         for kernel, gate in ((self.normal, self.normal.gate), (self.secure, self.secure.gate)):
             arrival = gate.arrival(stop.pc)
             if arrival is not None:
-                if arrival is Arrival.IDLE and not self.machine.advance_to_next_event():
-                    raise GateFault(f"the {gate.world.name.lower()} kernel waits for what no device will bring")
+                if arrival is Arrival.IDLE:
+                    self._wait()
                 kernel.arrived(arrival)
                 return
         raise GateFault(f"the core stopped in no gate, at {stop.pc:#x}")
+
+    def _wait(self) -> None:
+        """WFI: time moves to the next event. One that came just before the WFI lets it fall through at once."""
+        self._vain_waits = 0 if self.machine.advance_to_next_event() else self._vain_waits + 1
+        if self._vain_waits > MAX_VAIN_WAITS:
+            raise GateFault("a kernel waits for what no device will bring")
 
     def _clock(self) -> int:
         return self.machine.instructions

@@ -16,15 +16,15 @@ from monitor.abi import (
     MEM_NEXT_RELEASED,
     MEM_RECALL,
     MEM_RECLAIM,
-    Status,
 )
-from monitor.services.calls import CallFailed, invoke, over_extent, succeed
+from monitor.services.calls import over_extent, succeed
 
 from .pages import MAX_ORDER, OutOfPages, PageAllocator
 from .secure import SecureDriver
 
-RECALL_TICKS = 4_000_000  # what the secure world gets to choose and clear its pages
-POLL_PAUSE = 20_000  # instructions between two polls that delivered nothing
+RECALL_TICKS = 4_000_000  # what the secure world gets to choose its pages and clear its mappings
+RECALL_TICKS_PER_PAGE = 200
+POLL_PAUSE = 200_000  # instructions between two polls that delivered nothing
 USED_BYTE = 0xA5  # what the memory's next user leaves in it
 
 
@@ -76,9 +76,8 @@ class FlexMem:
         """Memory pressure: take ``wanted`` pages back, use them, free them. Pages that came, perhaps fewer."""
         counts = self.state.counts
         counts.requested += wanted
-        status, owed, deadline, *_ = yield from invoke(MEM_RECALL, wanted, RECALL_TICKS)
-        if status != Status.SUCCESS:
-            raise CallFailed(MEM_RECALL, (wanted, RECALL_TICKS), status)
+        ticks = RECALL_TICKS + wanted * RECALL_TICKS_PER_PAGE
+        owed, deadline, *_ = yield from succeed(MEM_RECALL, wanted, ticks)
         came = yield from self._collect(owed, deadline)
         if came < owed:
             came += yield from self._force(owed - came)

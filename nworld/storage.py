@@ -27,18 +27,26 @@ class StorageDriver:
     def transfer(self, command: Command, block: int, address: int, blocks: int) -> Flow[None]:
         """Move blocks between the medium and memory, and wait until it is done. Raises TransferFailed."""
         yield from self.start(command, block, address, blocks)
+        yield from self.finish(block)
+
+    def start(self, command: Command, block: int, address: int, blocks: int) -> Flow[None]:
+        """Begin a transfer and do not wait."""
+        yield from self.prepare(block, address, blocks)
+        yield from _store(Storage.CONTROL, command)
+
+    def prepare(self, block: int, address: int, blocks: int) -> Flow[None]:
+        """Describe a transfer, which a write of CONTROL will begin."""
+        yield from _store(Storage.BLOCK, block)
+        yield from _store(Storage.COUNT, blocks)
+        yield from _store(Storage.ADDRESS, address)
+
+    def finish(self, block: int) -> Flow[None]:
+        """Wait for the end of a transfer that began at ``block``. Raises TransferFailed."""
         while _field(Storage.STATUS, "busy", (yield from _load(Storage.STATUS))):
             yield from wait()
         cause = _field(Storage.STATUS, "cause", (yield from _load(Storage.STATUS)))
         if cause != Cause.NONE:
             raise TransferFailed(block, Cause(cause))
-
-    def start(self, command: Command, block: int, address: int, blocks: int) -> Flow[None]:
-        """Begin a transfer and do not wait."""
-        yield from _store(Storage.BLOCK, block)
-        yield from _store(Storage.COUNT, blocks)
-        yield from _store(Storage.ADDRESS, address)
-        yield from _store(Storage.CONTROL, command)
 
 
 def _load(register: Register) -> Flow[int]:

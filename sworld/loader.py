@@ -6,13 +6,16 @@ after any recall, their contents are nothing but a claim, and only the authentic
 
 from __future__ import annotations
 
-from emulator.gate import Flow, compute, read
+from emulator.gate import Flow, Operation, Operations, compute, costs, read
 from emulator.memory_map import PAGE_SIZE
+from emulator.world_port import WorldPort
 from monitor.services.messages import Request, RequestStatus, ServiceStatus
 
 from .errors import Refused
 from .flexmem import Kind, Pool, Region, Rpc
-from .package import Package
+from .package import Package, open_chunk
+
+FIRST_WEIGHTS = 1  # a package numbers its chunks from the tokenizer, which is 0
 
 
 class Storage:
@@ -54,9 +57,7 @@ class Loader:
         self._storage = storage
         self._rpc = rpc
         self._package = package
-        self._regions = [
-            pool.reserve(Kind.WEIGHTS, chunk.name, chunk.size) for chunk in package.chunks
-        ]
+        self._regions = [pool.reserve(Kind.WEIGHTS, chunk.name, chunk.size) for chunk in package.chunks]
 
     @property
     def pages(self) -> int:
@@ -85,12 +86,28 @@ class Loader:
             yield from self._pool.discard(region)
 
     def _load(self, chunk: int) -> Flow[None]:
-        """Nobody else can change what is authenticated here: the pages are locked before the first byte is looked at."""
+        """The pages are locked before the first byte is looked at: nobody can change what is authenticated here."""
         region = self._regions[chunk]
         yield from self._pool.give_back()  # a load needs pages that DMA reaches; locked spare ones are of no use to it
         yield from self._storage.fetch(region, self._package.chunks[chunk].block)
         genuine = yield from compute("open_chunk", region.va, *self._package.opening(chunk))
         if not genuine:
             yield from self._pool.drop(region)
-            raise Refused(ServiceStatus.BAD_TAG, chunk)
+            raise Refused(ServiceStatus.BAD_TAG, FIRST_WEIGHTS + chunk)
         region.ready = True
+
+
+def _open_chunk(port: WorldPort, va: int, size: int, key: bytes, number: int, associated: bytes, tag: bytes) -> int:
+    plaintext = open_chunk(key, number, associated, port.read(va, size), tag)
+    if plaintext is None:
+        return 0
+    port.write(va, plaintext)
+    return 1
+
+
+LOADER_OPERATIONS: Operations = {
+    # (va, size, key, number, associated data, tag): 1 if it is genuine, and then it is decrypted in place
+    "open_chunk": Operation(
+        _open_chunk, lambda va, size, key, number, associated, tag: costs.decrypt(size + len(associated))
+    ),
+}

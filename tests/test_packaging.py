@@ -165,7 +165,7 @@ def test_command_refuses_what_is_stale_in_one_line(installed: Path, venv: Path, 
     source = installed / name
     original = source.read_text()
     source.write_text(original + "\n")
-    command = [venv / "bin" / "flexserve", "bench", "smc"]
+    command = [str(venv / "bin" / "flexserve"), "bench", "smc"]
     result = subprocess.run(command, env=environment(venv), capture_output=True, text=True, check=False)
     source.write_text(original)
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)

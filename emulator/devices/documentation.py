@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from emulator.registers import Field, Register, RegisterMap
+from emulator.registers import RO, Field, Register, RegisterMap
 
 from .smmu import Smmu
 from .smmu_structures import STRUCTURES
@@ -68,6 +68,8 @@ def _macros(registers: type[RegisterMap]) -> Iterator[tuple[str, str]]:
             yield f"{name}(n)", f"({register.offset:#05x} + (n) * {register.stride:#x})"
         else:
             yield name, f"{register.offset:#05x}"
+            if register.access is RO and register.resets[0]:
+                yield f"{name}_RESET", f"{register.resets[0]:#x}"
         for field_name, field in register.fields.items():
             yield from _field_macros(f"{name}_{field_name.upper()}", field)
 

@@ -20,9 +20,7 @@ OUTPUT_SIZE_44_BITS = 4
 TERMINATE_ONLY = 1
 LITTLE_ENDIAN = 2
 AARCH64 = 2
-COMMAND_QUEUE_ERROR = 1
 
-SIDSIZE = STREAM_ID_BITS
 QUEUE_POINTER = {"index": (19, 0)}
 
 
@@ -86,7 +84,7 @@ class Smmu(Device):
         0x004,
         access=RO,
         fields={"sidsize": (5, 0), "ssidsize": (10, 6), "priqs": (15, 11), "eventqs": (20, 16), "cmdqs": (25, 21)},
-        reset=SIDSIZE | QUEUE_BITS << 16 | QUEUE_BITS << 21,
+        reset=STREAM_ID_BITS | QUEUE_BITS << 16 | QUEUE_BITS << 21,
     )
     IDR2 = Register(0x008, access=RO)
     IDR3 = Register(0x00C, access=RO, fields={"had": (2, 2), "ril": (10, 10), "bbml": (12, 11)})
@@ -150,7 +148,7 @@ class Smmu(Device):
     GERRORN = Register(0x064, fields={"cmdq_err": (0, 0), "eventq_abt_err": (2, 2)})
     STRTAB_BASE = Register(0x080, width=64, fields={"address": (51, 6), "ra": (62, 62)}, protects=True)
     STRTAB_BASE_CFG = Register(
-        0x088, fields={"log2size": (5, 0), "split": (10, 6), "fmt": (17, 16)}, protects=True, what="fmt 0: linear."
+        0x088, fields={"log2size": (5, 0)}, protects=True, what="No SPLIT and FMT: the table is linear."
     )
     CMDQ_BASE = Register(
         0x090, width=64, fields={"log2size": (4, 0), "address": (51, 5), "ra": (62, 62)}, protects=True

@@ -90,7 +90,7 @@ class Storage(Device):
         if size > MAX_BLOCKS * BLOCK_SIZE:
             raise ValueError(f"a medium of {size} bytes exceeds the limit of {MAX_BLOCKS} blocks: use a smaller one")
         if writable and size % BLOCK_SIZE:
-            raise ValueError(f"a writable medium of {size} bytes is no multiple of {BLOCK_SIZE}: fill its last block up")
+            raise ValueError(f"a writable medium of {size} bytes is no multiple of {BLOCK_SIZE}: pad its last block")
         self._channel.insert(medium, writable)
         self.CAPACITY_BLOCKS.value = -(-size // BLOCK_SIZE)
 

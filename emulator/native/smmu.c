@@ -1,8 +1,6 @@
 /* SMMUv3 (IHI 0070): stream table, stage-2 translation and events. The command queue is in smmu_commands.c. */
 #include "machine.h"
-#include "smmu_registers.h"
 
-#define OUTPUT_BITS 44 /* IDR5.OAS */
 #define STE_BYTES (SMMU_STE_WORDS * 8)
 #define EVENT_WORDS 4
 #define EVENT_BYTES (EVENT_WORDS * 8)
@@ -146,9 +144,10 @@ static struct smmu_stream *find_stream(const struct transaction *transaction)
 
 static unsigned stage2_output_bits(uint64_t encoding)
 {
-	static const uint8_t bits[] = {32, 36, 40, 42, 44};
+	static const uint8_t bits[] = {32, 36, 40, 42, 44, 48};
+	uint64_t limit = FIELD(SMMU_IDR5_RESET, SMMU_IDR5_OAS);
 
-	return encoding < sizeof bits ? bits[encoding] : OUTPUT_BITS;
+	return bits[encoding < limit ? encoding : limit];
 }
 
 /*

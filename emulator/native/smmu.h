@@ -9,12 +9,13 @@
 #include <stdint.h>
 
 #include "smmu_api.h"
+#include "smmu_registers.h"
 #include "tlb.h"
 
 /* A field of a register or structure word, by its name in smmu_registers.h. */
 #define FIELD(value, name) (((value) & name##_MASK) >> name##_SHIFT)
 
-#define SMMU_STREAMS 256 /* 2 to the power of IDR1.SIDSIZE */
+#define SMMU_STREAMS (1 << FIELD(SMMU_IDR1_RESET, SMMU_IDR1_SIDSIZE))
 #define SMMU_STE_WORDS 8
 #define SMMU_STE_USED 4 /* words that a stage-2 stream uses */
 

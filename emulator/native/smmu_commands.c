@@ -1,11 +1,10 @@
 /* SMMUv3's command queue (IHI 0070, chapter 4): the only way in which its caches lose anything. */
 #include "machine.h"
-#include "smmu_registers.h"
 
 #define COMMAND_WORDS 2
 #define COMMAND_BYTES (COMMAND_WORDS * 8)
 #define EVERY_STREAM 31 /* CFGI_STE_RANGE: CFGI_ALL */
-#define MAX_QUEUE_BITS 19 /* IDR1.CMDQS, IDR1.EVENTQS */
+#define MAX_QUEUE_BITS FIELD(SMMU_IDR1_RESET, SMMU_IDR1_CMDQS) /* and IDR1.EVENTQS */
 
 /* The fields of CMDQ_BASE and EVENTQ_BASE are the same. A queue is aligned to its size (6.3.25). */
 struct smmu_queue smmu_queue(uint64_t base_register, unsigned entry_bytes)

@@ -1,6 +1,6 @@
 /*
- * Loops of calls from the normal world, at full speed. They end at loop_done with x0 = 0, or at loop_failed with the
- * status of the call that failed. The secure side of all but version_loop is bench/proxy.S.
+ * Loops of calls from the normal world, at full speed. They end at probe_done, with x0 = 0 or the status of the call that
+ * failed. The secure side of all but version_loop is bench/proxy.S.
  */
 #include "flex_smc.h"
 
@@ -20,7 +20,7 @@ switch_loop:				/* x0: count of SECURE_CALLs that return at once: two world swit
 1:	mov	x1, #0
 	ldr	w0, =SMC_SECURE_CALL
 	smc	#0
-	cbnz	x0, loop_failed
+	cbnz	x0, probe_done
 	subs	x19, x19, #1
 	b.ne	1b
 	b	succeeded
@@ -34,7 +34,7 @@ switch_loop:				/* x0: count of SECURE_CALLs that return at once: two world swit
 	mov	x2, x23
 	mov	x3, #\flags
 	smc	#0
-	cbnz	x0, loop_failed
+	cbnz	x0, probe_done
 	add	x22, x22, x1, lsl #12
 	subs	x23, x23, x1
 	b.ne	1b
@@ -46,9 +46,9 @@ switch_loop:				/* x0: count of SECURE_CALLs that return at once: two world swit
 	mov	x2, x20
 	mov	x3, x21
 	smc	#0
-	cbnz	x0, loop_failed
+	cbnz	x0, probe_done
 	mov	x0, x1
-	cbnz	x0, loop_failed
+	cbnz	x0, probe_done
 	.endm
 
 	.global lock_loop
@@ -74,13 +74,5 @@ reclaim_loop:				/* the same table's other half: releases and reclaims each exte
 
 succeeded:
 	mov	x0, #0
-	.global loop_done
-loop_done:
-	wfi
-	b	loop_done
-
-	.global loop_failed
-loop_failed:
-	wfi
-	b	loop_failed
+	b	probe_done
 	.ltorg

@@ -62,6 +62,8 @@ gate_tlbi:				/* x0: the operand of TLBI VALE1IS, all ones: every entry */
 	b	arrive_return
 
 	arrival	gate_idle
+	.global registers_done		/* registers_smc, of probe/registers.S, is one more site */
+registers_done:
 	arrival	arrive_return
 	arrival	arrive_entry		/* registered by SECURE_READY */
 	arrival	arrive_revocation

@@ -158,6 +158,7 @@
 
 /* SMMUv3.0, 44-bit addresses, 8-bit stream ids. GBPA resets to abort: nothing passes before it is told to. */
 #define SMMU_IDR0                           0x000
+#define SMMU_IDR0_RESET                     0x5440019
 #define SMMU_IDR0_S2P_SHIFT                 0
 #define SMMU_IDR0_S2P_MASK                  0x1
 #define SMMU_IDR0_S1P_SHIFT                 1
@@ -189,6 +190,7 @@
 #define SMMU_IDR0_ST_LEVEL_SHIFT            27
 #define SMMU_IDR0_ST_LEVEL_MASK             0x18000000
 #define SMMU_IDR1                           0x004
+#define SMMU_IDR1_RESET                     0x2730008
 #define SMMU_IDR1_SIDSIZE_SHIFT             0
 #define SMMU_IDR1_SIDSIZE_MASK              0x3f
 #define SMMU_IDR1_SSIDSIZE_SHIFT            6
@@ -209,6 +211,7 @@
 #define SMMU_IDR3_BBML_MASK                 0x1800
 #define SMMU_IDR4                           0x010
 #define SMMU_IDR5                           0x014
+#define SMMU_IDR5_RESET                     0x14
 #define SMMU_IDR5_OAS_SHIFT                 0
 #define SMMU_IDR5_OAS_MASK                  0x7
 #define SMMU_IDR5_GRAN4K_SHIFT              4
@@ -300,10 +303,6 @@
 #define SMMU_STRTAB_BASE_CFG                0x088
 #define SMMU_STRTAB_BASE_CFG_LOG2SIZE_SHIFT 0
 #define SMMU_STRTAB_BASE_CFG_LOG2SIZE_MASK  0x3f
-#define SMMU_STRTAB_BASE_CFG_SPLIT_SHIFT    6
-#define SMMU_STRTAB_BASE_CFG_SPLIT_MASK     0x7c0
-#define SMMU_STRTAB_BASE_CFG_FMT_SHIFT      16
-#define SMMU_STRTAB_BASE_CFG_FMT_MASK       0x30000
 #define SMMU_CMDQ_BASE                      0x090
 #define SMMU_CMDQ_BASE_LOG2SIZE_SHIFT       0
 #define SMMU_CMDQ_BASE_LOG2SIZE_MASK        0x1f
@@ -342,6 +341,7 @@
 
 /* CoreLink TZC-400, one filter unit, 44 address bits. */
 #define TZC400_BUILD_CONFIG                            0x000
+#define TZC400_BUILD_CONFIG_RESET                      0x2b08
 #define TZC400_BUILD_CONFIG_REGIONS_SHIFT              0
 #define TZC400_BUILD_CONFIG_REGIONS_MASK               0x1f
 #define TZC400_BUILD_CONFIG_ADDRESS_WIDTH_SHIFT        8

@@ -1,6 +1,6 @@
 /*
- * Translation as a weapon: walks through page tables of the attacker's choosing. They hang on TTBR1_EL1, so that code and
- * vectors stay mapped by TTBR0_EL1 whatever the walk meets. Each routine ends at probe_done.
+ * More of the hostile normal world's hands. Walks go through page tables of the attacker's choosing, which hang on
+ * TTBR1_EL1, so that code and vectors stay mapped by TTBR0_EL1 whatever the walk meets. Each routine ends at probe_done.
  */
 #define TCR_EPD1 (1 << 23) /* no walks through TTBR1_EL1 */
 
@@ -29,6 +29,12 @@ probe_walk_at:				/* the same, but asks AT: gives PAR_EL1 in x0 */
 	at	s1e1r, x1
 	isb
 	mrs	x0, par_el1
+	b	probe_done
+
+	.global probe_write_word
+probe_write_word:			/* x0: address, w1: the 4 bytes, as a device's register takes them */
+	str	w1, [x0]
+	dsb	sy
 	b	probe_done
 
 	.global probe_call_after

@@ -1,6 +1,6 @@
 /*
- * The hostile normal world's hands: single accesses at NS-EL1, as real instructions. Each routine ends at probe_done;
- * one that faults ends in the gate's vector table instead.
+ * The hostile normal world's hands: single accesses at NS-EL1, as real instructions. Position independent. Every routine
+ * of this image ends at probe_done; one that faults ends in the gate's vector table instead.
  */
 	.section .text, "ax"
 	.global probe_start
@@ -72,6 +72,8 @@ probe_tables:				/* x0: a root for TTBR0_EL1; x1: an address, read through it; x
 	isb
 	b	probe_done
 
+	.global registers_done
+registers_done:
 	.global probe_done
 probe_done:
 	wfi

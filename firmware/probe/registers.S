@@ -122,10 +122,7 @@ registers_returned:
 	ldr	x1, [x0, #REGISTERS_NEXT]
 	cbz	x1, registers_done
 	br	x1
-	.global registers_done
-registers_done:
-	wfi
-	b	registers_done
+	b	registers_done		/* the image's own end of a routine */
 
 	.section .rodata.registers, "a"
 	.global registers_names

@@ -1,0 +1,189 @@
+"""`flexserve run`: boot the phone, load a model into Flex-Mem, and stream text from the secure world."""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from emulator.gate import Notice
+from emulator.machine import MachineError
+from flexserve.commands.parameters import U64, FiniteRange, Recall, RecallAt, as_json, device_id, dram
+from flexserve.errors import UserError
+from flexserve.model_file import load_model
+from flexserve.system import Generation, System, Usage
+from nworld.client import PromptTooLong
+from nworld.secure import ServiceFailed
+
+DEFAULT_PROMPT = "In the beginning"
+DEFAULT_TOKENS = 64
+
+
+@click.command()
+@click.option("--prompt", default=DEFAULT_PROMPT, metavar="T", show_default=True, help="Text to continue.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A .gguf (Llama architecture) or a .flex package; without it, the demo model.",
+)
+@click.option(
+    "--tokens", type=click.IntRange(1, (1 << 31) - 1), default=DEFAULT_TOKENS, metavar="N", show_default=True,
+    help="Tokens to generate at most.",
+)  # fmt: skip
+@click.option("--seed", type=U64, default=0, metavar="S", show_default=True, help="Of the TRNG and of sampling.")
+@click.option(
+    "--temperature", type=FiniteRange(0, 100), default=0.0, metavar="X", show_default=True,
+    help="0 takes the likeliest token every time.",
+)  # fmt: skip
+@click.option(
+    "--top-p", type=FiniteRange(0, 1, min_open=True), default=1.0, metavar="P", show_default=True,
+    help="Sample from the likeliest tokens that make up this much of the probability.",
+)  # fmt: skip
+@click.option(
+    "--recall",
+    "recalls",
+    type=Recall(),
+    multiple=True,
+    metavar="PAGES@TOKEN",
+    help="The normal world takes pages back before this generated token is computed. May be repeated.",
+)
+@dram
+@device_id
+@as_json
+def run(
+    prompt: str,
+    model: Path | None,
+    tokens: int,
+    seed: int,
+    temperature: float,
+    top_p: float,
+    recalls: tuple[RecallAt, ...],
+    dram: int,
+    device_id: int,
+    as_json: bool,
+) -> None:
+    """Serve one prompt from Flex-Mem, through the monitor."""
+    stored = load_model(model, device_id)
+    with _Screen(quiet=as_json) as screen:
+        try:
+            system = System(dram, seed=seed, device_id=device_id, show=screen.show)
+        except MachineError as error:
+            raise UserError(str(error)) from error
+        with closing(system):
+            system.board.trusted.provision(stored.slot)
+            system.board.storage.insert(stored.medium)
+            try:
+                system.boot()
+                system.open(stored.slot.name)
+                screen.loaded()
+                begun = time.perf_counter()
+                done = system.generate(
+                    prompt, tokens, temperature, top_p, tuple((recall.token, recall.pages) for recall in recalls)
+                )
+                seconds = time.perf_counter() - begun
+            except (ServiceFailed, PromptTooLong) as error:
+                raise UserError(str(error)) from error
+            screen.finished()
+            usage = system.usage()
+    if as_json:
+        click.echo(json.dumps(_report(done, usage)))
+        return
+    for recall in recalls:
+        if recall.token > max(len(done.tokens), 1):
+            click.echo(f"token {recall.token} was never computed, so {recall.pages} pages were not recalled", err=True)
+    _summarise(done, usage, seconds)
+
+
+def _report(done: Generation, usage: Usage) -> dict[str, object]:
+    return {
+        "text": done.text,
+        "tokens": list(done.tokens),
+        "prompt_tokens": done.prompt_tokens,
+        "stop": done.stop,
+        "flexmem": dataclasses.asdict(usage.flexmem),
+        "smc": usage.smc,
+        "world_switches": usage.world_switches,
+        "guest_instructions": usage.guest_instructions,
+    }
+
+
+class _Screen:
+    """What the run shows while it goes on: a progress bar on stderr, the text on stdout."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._quiet = quiet
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._progress = Progress(
+            TextColumn("loading the model into Flex-Mem"), BarColumn(), MofNCompleteColumn(), TextColumn("pages"),
+            TimeRemainingColumn(), console=console, transient=True, disable=quiet or not console.is_terminal,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Screen:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, notice: Notice) -> None:
+        match notice.kind:
+            case "progress":
+                done, total = notice.numbers
+                if self._task is None:
+                    self._task = self._progress.add_task("load", total=total)
+                self._progress.update(self._task, completed=done)
+            case "token":
+                self._text(self._decoder.decode(notice.data))
+            case "short":
+                came, wanted = notice.numbers
+                if not self._quiet:
+                    sys.stdout.flush()
+                click.echo(f"\nrecall: {came} of {wanted} pages came back; the secure world had no more", err=True)
+
+    def loaded(self) -> None:
+        """From now on the terminal is the text's."""
+        self._progress.stop()
+
+    def finished(self) -> None:
+        self._text(self._decoder.decode(b"", final=True))
+        if not self._quiet:
+            click.echo()
+
+    def _text(self, text: str) -> None:
+        if not self._quiet and text:
+            click.echo(text, nl=False)
+            sys.stdout.flush()
+
+
+def _summarise(done: Generation, usage: Usage, seconds: float) -> None:
+    """For a person: what it took."""
+    console = Console(highlight=False)
+    pages = usage.flexmem
+    console.print()
+    facts = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    facts.add_column(style="dim")
+    facts.add_column()
+    why = "the asked length" if done.stop == "length" else "the model ended the text"
+    facts.add_row("tokens", f"{done.prompt_tokens} of prompt, {len(done.tokens)} generated; stopped by {why}")
+    facts.add_row(
+        "Flex-Mem pages",
+        f"{pages.allocated:,} allocated, {pages.locked:,} locked, {pages.requested:,} asked back, "
+        f"{pages.recalled:,} recalled, {pages.reclaimed:,} reclaimed, {pages.forced:,} by force",
+    )
+    facts.add_row("SMCs", ", ".join(f"{name} {count:,}" for name, count in usage.smc.items()))
+    facts.add_row("world switches", f"{usage.world_switches:,}")
+    facts.add_row("guest instructions", f"{usage.guest_instructions:,}")
+    facts.add_row("on this host", f"{len(done.tokens) / seconds:,.1f} tokens/s, prompt included")
+    console.print(facts)

@@ -1,0 +1,16 @@
+"""A hostile normal world: what it tries, between any two requests of a secure world that serves a model."""
+
+from . import calls, cpu, dma, package, recall, registers, tables
+from .registry import Attack, Moment
+
+ATTACKS: tuple[Attack, ...] = (
+    *cpu.ATTACKS,
+    *tables.ATTACKS,
+    *dma.ATTACKS,
+    *calls.ATTACKS,
+    *recall.ATTACKS,
+    *package.ATTACKS,
+    *registers.ATTACKS,
+)
+
+__all__ = ["ATTACKS", "Attack", "Moment"]

@@ -1,0 +1,224 @@
+"""SMCs whose arguments, function or caller are not what they should be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from emulator.gate import Flow, smc
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, SECURE_SRAM, STORAGE
+from monitor.abi import (
+    CALLS,
+    FAST,
+    FLEX_VERSION,
+    MEM_ACK_REVOKED,
+    MEM_ALLOCATE,
+    MEM_LOCK,
+    MEM_NEXT_REVOKED,
+    MEM_RECALL,
+    MEM_RECLAIM,
+    MEM_RELEASE,
+    PSCI_SYSTEM_OFF,
+    SECURE_DONE,
+    SECURE_READY,
+    SECURE_RPC,
+    Caller,
+    PageState,
+    Status,
+    find,
+    signed,
+)
+from monitor.services.calls import invoke
+
+from .hostile import Hostile
+from .registry import Attack, Script
+from .scene import Scene
+
+Address = Callable[[Scene], int]
+SWEEP_ROUNDS = 16
+
+
+def _got_through(scene: Scene, status: int) -> bool:
+    return status >= Status.SUCCESS or scene.table_changed()
+
+
+def _twice(hostile: Hostile, scene: Scene) -> Flow[bool]:
+    page = hostile.take_extent(0) if scene.lifted else (yield from hostile.take_allocated())
+    assert scene.lifted or scene.state(page) is PageState.ALLOCATED
+    scene.arm()
+    status, *_ = yield from invoke(MEM_ALLOCATE, page, 1)
+    through = _got_through(scene, status)
+    yield from hostile.drop_allocated(page)
+    return through
+
+
+def _overlapping(hostile: Hostile, scene: Scene) -> Flow[bool]:
+    """Four pages of which the last two are taken: all or nothing."""
+    base, taken = hostile.take_extent(2), 0 if scene.lifted else 2
+    if taken:
+        yield from invoke(MEM_ALLOCATE, base + taken * PAGE_SIZE, taken)
+        assert scene.state(base + taken * PAGE_SIZE) is PageState.ALLOCATED
+    scene.arm()
+    status, *_ = yield from invoke(MEM_ALLOCATE, base, 4)
+    through = _got_through(scene, status)
+    if taken and not through:
+        yield from hostile.drop_allocated(base + taken * PAGE_SIZE, taken)
+        for page in range(base, base + taken * PAGE_SIZE, PAGE_SIZE):
+            hostile.free_page(page)
+    elif not taken:
+        yield from hostile.drop_allocated(base, 4)
+    return through
+
+
+def _outside(address: Address, pages: int = 1) -> Callable[[Hostile, Scene], Script[bool]]:
+    """ALLOCATE of what is no normal memory."""
+
+    def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
+        own = hostile.take_extent(0)
+        scene.arm()
+        base, count = (own, 1) if scene.lifted else (address(scene), pages)
+        status, *_ = yield from invoke(MEM_ALLOCATE, base, count)
+        through = _got_through(scene, status)
+        if scene.lifted:
+            yield from hostile.drop_allocated(own)
+        else:
+            hostile.free_page(own)
+        return through
+
+    return script
+
+
+def _wrapping(hostile: Hostile, scene: Scene) -> Flow[bool]:
+    """So many pages that the end of the extent, computed in 64 bits, is the end of its first page."""
+    own = hostile.take_extent(0)
+    pages = 1 if scene.lifted else (1 << 64) // PAGE_SIZE + 1
+    scene.arm()
+    status, *_ = yield from invoke(MEM_ALLOCATE, own, pages)
+    through = _got_through(scene, status)
+    if scene.lifted:
+        yield from hostile.drop_allocated(own)
+    elif not through:
+        hostile.free_page(own)
+    return through
+
+
+def _lock(hostile: Hostile, scene: Scene) -> Flow[bool]:
+    page = yield from hostile.take_allocated()
+    assert scene.state(page) is PageState.ALLOCATED
+    scene.arm()
+    status, *_ = yield from invoke(MEM_LOCK, page, 1)
+    through = _got_through(scene, status)
+    if not through:
+        yield from hostile.drop_allocated(page)
+    return through
+
+
+def _release(_: Hostile, scene: Scene) -> Flow[bool]:
+    page = scene.pool_pages()
+    scene.arm()
+    status, *_ = yield from invoke(MEM_RELEASE, page, 1)
+    return _got_through(scene, status)
+
+
+def _wrong_world(hostile: Hostile, scene: Scene) -> Flow[bool]:
+    """Every call that is the secure world's alone; those that would only ask come first."""
+    entry = hostile.probe["probe_done"]
+    scene.arm()
+    for call, arguments in (
+        (MEM_NEXT_REVOKED, (0,)),
+        (MEM_ACK_REVOKED, (DRAM_BASE, 1)),
+        (MEM_LOCK, (DRAM_BASE, 1)),
+        (MEM_RELEASE, (DRAM_BASE, 1)),
+        (SECURE_READY, (entry, entry)),
+        (SECURE_RPC, (1, 1)),
+        (SECURE_DONE, (0,)),
+    ):
+        assert call.by is Caller.SECURE
+        status, *_ = yield from invoke(call, *arguments)
+        if status != Status.NOT_SUPPORTED:
+            return True
+    return scene.table_changed()
+
+
+def _all_refused(functions: tuple[int, ...], *arguments: int) -> Callable[[Hostile, Scene], Script[bool]]:
+    """Each answers NOT_SUPPORTED and changes nothing. In a lifted scene a known call is made instead."""
+
+    def script(_: Hostile, scene: Scene) -> Flow[bool]:
+        scene.arm()
+        for function in (FLEX_VERSION.function,) if scene.lifted else functions:
+            status, *_ = yield from smc(function, *arguments)
+            if status != Status.NOT_SUPPORTED:
+                return True
+        return scene.table_changed()
+
+    return script
+
+
+def _unknown() -> tuple[int, ...]:
+    """The neighbours of every call, the other calling convention of each, and the corners of the number space."""
+    near = {call.function + step for call in CALLS for step in (-1, 1)} | {call.function ^ 1 << 30 for call in CALLS}
+    corners = {0, 1, 0x7FFF_FFFF, 0xFFFF_FFFF, FAST, 0xC300_0000, 0xBF00_FF01}
+    return tuple(sorted(function for function in near | corners if not find(function)))
+
+
+def _reserved() -> tuple[int, ...]:
+    """Bits 23:17 of a fast call must be zero (SMCCC 1.5, 2.5)."""
+    return tuple(call.function | 1 << bit for call in (MEM_ALLOCATE, MEM_RECLAIM, FLEX_VERSION) for bit in range(17, 24))
+
+
+def _immediate(hostile: Hostile, scene: Scene) -> Flow[bool]:
+    page = hostile.take_extent(0)
+    scene.arm()
+    if scene.lifted:
+        status, *_ = yield from invoke(MEM_ALLOCATE, page, 1)
+    else:
+        result = yield from hostile.call_with_immediate(MEM_ALLOCATE, page, 1)
+        status = Status.NOT_SUPPORTED if result is None else signed(result)
+    through = _got_through(scene, status)
+    if scene.lifted:
+        yield from hostile.drop_allocated(page)
+    elif not through:
+        hostile.free_page(page)
+    return through
+
+
+def _arbitrary(_: Hostile, scene: Scene) -> Flow[bool]:
+    """Every fast call but those that any argument suits, with registers full of noise."""
+    harmless = (PSCI_SYSTEM_OFF, MEM_RECALL)
+    scene.arm()
+    for call in (row for row in CALLS if row.is_fast and row.args and row not in harmless):
+        for turn in range(SWEEP_ROUNDS):
+            status, *_ = yield from invoke(call, *noise(f"{call.name} {turn}"))
+            if status >= Status.SUCCESS:
+                return True
+    return scene.table_changed()
+
+
+def noise(seed: str) -> tuple[int, ...]:
+    """Seven 64-bit numbers, the same for the same ``seed``."""
+    digest = hashlib.sha512(seed.encode()).digest()
+    return tuple(int.from_bytes(digest[index * 8 : index * 8 + 8], "little") for index in range(7))
+
+
+ATTACKS = (
+    Attack("allocate-twice", "allocates a page that is ALLOCATED already", _twice),
+    Attack("allocate-overlapping", "allocates an extent that overlaps an allocated one", _overlapping),
+    Attack("allocate-carve-out", "allocates the monitor's carve-out", _outside(lambda scene: scene.layout.carve_out_base)),
+    Attack(
+        "allocate-into-carve-out",
+        "allocates an extent that ends inside the monitor's carve-out",
+        _outside(lambda scene: scene.layout.normal_end - PAGE_SIZE, 2),
+    ),
+    Attack("allocate-secure-dram", "allocates secure DRAM", _outside(lambda scene: scene.layout.secure_base)),
+    Attack("allocate-secure-sram", "allocates secure SRAM", _outside(lambda _: SECURE_SRAM.base)),
+    Attack("allocate-mmio", "allocates a device's registers", _outside(lambda _: STORAGE.base)),
+    Attack("allocate-past-dram", "allocates what lies past the end of DRAM", _outside(lambda scene: scene.layout.end)),
+    Attack("allocate-wrapping", "allocates an extent whose end wraps at 2^64", _wrapping),
+    Attack("lock-from-normal", "calls LOCK from the normal world", _lock, control=False),
+    Attack("release-from-normal", "calls RELEASE on a locked page from the normal world", _release, control=False),
+    Attack("wrong-world-function", "makes each call of the secure world", _wrong_world, control=False),
+    Attack("unknown-function", "calls functions that no table names", _all_refused(_unknown())),
+    Attack("reserved-bits", "sets reserved bits in function identifiers", _all_refused(_reserved(), DRAM_BASE, 1)),
+    Attack("smc-immediate", "makes a call with an immediate that is not zero", _immediate),
+    Attack("arbitrary-registers", "makes each fast call with noise in every register", _arbitrary, control=False),
+)

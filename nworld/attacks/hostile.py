@@ -1,0 +1,209 @@
+"""The hands of a hostile normal world: instructions at NS-EL1, DMA, and whatever a normal kernel may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from emulator.devices.storage import Command, Storage
+from emulator.gate import Arrival, Flow, Registers, charge, counter, execute, write
+from emulator.memory_map import PAGE_SIZE, STORAGE
+from monitor.abi import (
+    FORCE,
+    MEM_ALLOCATE,
+    MEM_NEXT_RELEASED,
+    MEM_RECALL,
+    MEM_RECLAIM,
+    MINIMUM_DEADLINE,
+    PAGES_PER_CALL,
+    Call,
+    Status,
+)
+from monitor.services.calls import invoke, succeed
+from nworld.kernel import NormalKernel
+from nworld.storage import TransferFailed
+
+UPPER_HALF = 0xFFFF_FF80_0000_0000  # the lowest address that TTBR1_EL1 translates, T1SZ = 25
+WARM_PAGES = 4  # of every grant
+WARM_VALUE = 0x600D_C0DE
+
+_MOVES = ((0xD280_0000, 0), (0xF2A0_0000, 16), (0xF2C0_0000, 32), (0xF2E0_0000, 48))  # MOVZ, MOVK of x0 by shift
+_RET = 0xD65F_03C0
+
+Tamper = Callable[[int, int, int], Flow[None]]
+
+
+def returning(value: int) -> bytes:
+    """Code that returns ``value``, 64 bits, in x0."""
+    words = [move | (value >> shift & 0xFFFF) << 5 for move, shift in _MOVES]
+    return b"".join(word.to_bytes(4, "little") for word in (*words, _RET))
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Where things lie on the storage medium, in blocks: packages, and blocks that nothing else uses.
+
+    ``layer_a`` and ``layer_b``, counted from a package's start, hold the same number of ``layer_blocks``.
+    """
+
+    slot: str
+    package: int
+    older: int
+    other: int
+    scratch: int
+    layer_a: int
+    layer_b: int
+    layer_blocks: int
+
+
+class Hostile:
+    """Acts as the normal kernel ``kernel``; ``probe`` are the probe image's symbols, as absolute addresses.
+
+    An access gives None when it was refused, as an exception or by the storage controller.
+    """
+
+    def __init__(self, kernel: NormalKernel, probe: Mapping[str, int], medium: Medium) -> None:
+        self.kernel = kernel
+        self.probe = probe
+        self.medium = medium
+        self.warmed: set[int] = set()  # pages that the TLB knows from before their lock
+        self.loaded: set[int] = set()  # pages that the SMMU's TLB knows from before their lock
+        self.tamper: Tamper | None = None  # called with the block and the pages of a load, before it is answered
+        self.package_block = medium.package  # where the secure world's block 0 is taken from
+        self.grant_limit: int | None = None  # pages granted at once
+
+    # Instructions
+
+    def load(self, address: int) -> Flow[int | None]:
+        """LDR of 8 bytes."""
+        return (yield from self._probe("probe_read", address))
+
+    def store(self, address: int, value: int) -> Flow[bool]:
+        """STR of 8 bytes: whether it was let through."""
+        return (yield from self._probe("probe_write", address, value)) is not None
+
+    def store_register(self, address: int, value: int) -> Flow[bool]:
+        """STR of 4 bytes: whether it was let through."""
+        return (yield from self._probe("probe_write_word", address, value)) is not None
+
+    def run(self, address: int) -> Flow[int | None]:
+        """BLR: x0 of the code at ``address``."""
+        return (yield from self._probe("probe_exec", address))
+
+    def load_through(self, root: int, address: int) -> Flow[int | None]:
+        """LDR in the upper half, translated by the level 1 table at ``root``."""
+        return (yield from self._probe("probe_walk", root, address))
+
+    def ask_through(self, root: int, address: int) -> Flow[int | None]:
+        """AT S1E1R in the upper half, translated by the level 1 table at ``root``: PAR_EL1."""
+        return (yield from self._probe("probe_walk_at", root, address))
+
+    def call_with_immediate(self, call: Call, *arguments: int) -> Flow[int | None]:
+        """SMC #1: x0."""
+        return (yield from self._probe("probe_smc_immediate", call.function, *arguments))
+
+    def _probe(self, routine: str, *arguments: int) -> Flow[int | None]:
+        arrival, _, _, result, *_ = yield from execute(self.probe[routine], *arguments)
+        return result if arrival == Arrival.PROBE.number else None
+
+    def warm(self, base: int, pages: int) -> Flow[None]:
+        """Read, write and execute the first pages of a grant while that is allowed: the TLB will hold them."""
+        for page in range(base, base + min(pages, WARM_PAGES) * PAGE_SIZE, PAGE_SIZE):
+            yield from write(page, returning(WARM_VALUE))
+            stored = yield from self.store(page + len(returning(0)) + 4, WARM_VALUE)
+            if stored and (yield from self.load(page)) is not None and (yield from self.run(page)) == WARM_VALUE:
+                self.warmed.add(page)
+
+    # Memory of our own
+
+    def take_page(self) -> int:
+        return self.kernel.pages.allocate()
+
+    def free_page(self, page: int) -> None:
+        self.kernel.pages.free(page)
+
+    def take_extent(self, order: int) -> int:
+        """2^``order`` pages, each to be freed by itself."""
+        base = self.kernel.pages.allocate(order)
+        self.kernel.pages.split(base)
+        return base
+
+    def take_allocated(self, pages: int = 1) -> Flow[int]:
+        """Pages of our own that are ALLOCATED, as if for the secure world; a power of two."""
+        base = self.take_extent(pages.bit_length() - 1)
+        yield from succeed(MEM_ALLOCATE, base, pages)
+        return base
+
+    def drop_allocated(self, base: int, pages: int = 1) -> Flow[None]:
+        yield from succeed(MEM_RECLAIM, base, pages, 0)
+        for page in range(base, base + pages * PAGE_SIZE, PAGE_SIZE):
+            self.free_page(page)
+
+    # Recalls
+
+    def recall(self, pages: int) -> Flow[int]:
+        """Ask for ``pages`` pages: the deadline."""
+        _, deadline, *_ = yield from succeed(MEM_RECALL, pages, MINIMUM_DEADLINE)
+        return deadline
+
+    def outlast(self, deadline: int) -> Flow[None]:
+        """Compute until ``deadline`` is past, without letting the secure world run."""
+        yield from charge(max(1, deadline - (yield from counter())))
+
+    def force(self, page: int, pages: int = 1) -> Flow[Registers]:
+        return (yield from invoke(MEM_RECLAIM, page, pages, FORCE))
+
+    def released_run(self) -> Flow[tuple[int, int]]:
+        """The longest run of RELEASED pages that one call reclaims: base and pages."""
+        best, cursor = (0, 0), 0
+        while True:
+            base, pages, cursor, *_ = yield from succeed(MEM_NEXT_RELEASED, cursor)
+            best = max(best, (base, pages), key=lambda run: run[1])
+            if not cursor or best[1] == PAGES_PER_CALL:
+                return best
+
+    def settle(self) -> Flow[None]:
+        """Let the secure world pay what it owes and acknowledge what was taken, and take the pages back."""
+        yield from self.kernel.secure.poll()
+        yield from self.kernel.flexmem.take_back()
+
+    def forget_granted(self, page: int, pages: int = 1) -> Flow[None]:
+        """Pages that came back by our own call: they are ordinary memory again."""
+        yield from self.kernel.flexmem.declined(page, pages)
+
+    # DMA
+
+    def dma(self, command: Command, block: int, address: int, blocks: int = 1) -> Flow[bool]:
+        """Move blocks and wait: whether it ended well."""
+        try:
+            yield from self.kernel.storage.transfer(command, block, address, blocks)
+        except TransferFailed:
+            return False
+        return True
+
+    def read_back(self, block: int, offset: int) -> Flow[int | None]:
+        """8 bytes of a block of the medium, by way of a page of our own."""
+        page = self.take_page()
+        moved = yield from self.dma(Command.READ, block, page)
+        value = (yield from self.load(page + offset)) if moved else None
+        self.free_page(page)
+        return value
+
+    def transfer_while_calling(
+        self, transfer: tuple[Command, int, int, int], turns: int, call: tuple[Call, int, int, int]
+    ) -> Flow[bool]:
+        """Start a transfer (command, block, address, blocks), wait ``turns`` of two instructions, and make a call.
+
+        Whether both ended well.
+        """
+        command, block, address, blocks = transfer
+        row, *arguments = call
+        yield from self.kernel.storage.prepare(block, address, blocks)
+        control = STORAGE.base + Storage.CONTROL.offset
+        registers = (row.function, *arguments, 0, 0, 0, 0, turns, control, command)
+        status = yield from self._probe("probe_call_after", *registers)
+        try:
+            yield from self.kernel.storage.finish(block)
+        except TransferFailed:
+            return False
+        return status == Status.SUCCESS

@@ -1,0 +1,113 @@
+"""The hostile normal kernel: serves the secure world's requests as it should, and plays its attacks in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from emulator.gate import Flow, Registers, Reply
+from emulator.world_port import PortAbort
+from monitor.services.messages import RequestStatus
+from nworld.flexmem import extent
+from nworld.kernel import NormalKernel
+
+from .hostile import Hostile
+from .registry import Attack, Moment, Script, Until
+from .scene import Scene
+
+
+class Playbook:
+    """Plays ``attacks`` in turn, one at a time. ``begun`` and ``ended`` (with: did it get through) frame each."""
+
+    def __init__(
+        self,
+        attacks: Sequence[Attack],
+        hostile: Hostile,
+        scene: Scene,
+        begun: Callable[[Attack], None],
+        ended: Callable[[Attack, bool], None],
+    ) -> None:
+        self.hostile = hostile
+        self._scene = scene
+        self._due = list(attacks)
+        self._begun = begun
+        self._ended = ended
+        self._attack: Attack | None = None
+        self._script: Script[bool] | None = None
+        self._awaits: Moment | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return not self._due and self._script is None
+
+    def has_business_at(self, moment: Moment) -> bool:
+        """Whether an attack goes on or begins at ``moment``."""
+        if self._script:
+            return self._awaits is moment
+        return bool(self._due) and self._due[0].begins is moment
+
+    def play(self, moment: Moment, registers: Registers = ()) -> Flow[None]:
+        """Everything that ``moment`` brings: the attack that waits for it, then those that begin with it."""
+        while self.has_business_at(moment):
+            if self._script:
+                yield from self._go_on(registers)
+            else:
+                self._attack = self._due.pop(0)
+                self._begun(self._attack)
+                self._script = self._attack.script(self.hostile, self._scene)
+                yield from self._go_on(None)
+
+    def _go_on(self, reply: Reply | PortAbort) -> Flow[None]:
+        """Run the script up to its next Until, or to its end."""
+        assert self._script and self._attack
+        self._awaits = None
+        while True:
+            try:
+                step = self._script.throw(reply) if isinstance(reply, PortAbort) else self._script.send(reply)
+            except StopIteration as end:
+                self._script = None
+                self._ended(self._attack, bool(end.value))
+                return
+            if isinstance(step, Until):
+                self._awaits = step.moment
+                return
+            try:
+                reply = yield step
+            except PortAbort as abort:
+                reply = abort
+
+
+class HostileKernel(NormalKernel):
+    """A normal kernel with a ``playbook``, once it has been given one."""
+
+    playbook: Playbook | None = None
+
+    def _allocate_pages(self, pages: int, _: int, __: int) -> Flow[Registers]:
+        if not self.playbook:
+            return (yield from super()._allocate_pages(pages, 0, 0))
+        hostile = self.playbook.hostile
+        reply = yield from super()._allocate_pages(min(pages, hostile.grant_limit or pages), 0, 0)
+        if reply[0] == RequestStatus.DONE:
+            _, base, count = reply
+            yield from hostile.warm(base, count)
+            yield from self.playbook.play(Moment.ALLOCATE, (base, count))
+        return reply
+
+    def _load_blocks(self, block: int, base: int, pages: int) -> Flow[Registers]:
+        if not self.playbook:
+            return (yield from super()._load_blocks(block, base, pages))
+        hostile = self.playbook.hostile
+        reply = yield from super()._load_blocks(block + hostile.package_block, base, pages)
+        hostile.loaded.update(extent(base, pages))
+        if hostile.tamper:
+            yield from hostile.tamper(block, base, pages)
+        yield from self.playbook.play(Moment.LOAD, (block, base, pages))
+        return reply
+
+    def _token(self, token: int, size: int, more: int) -> Flow[Registers]:
+        reply = yield from super()._token(token, size, more)
+        if self.playbook:
+            yield from self.playbook.play(Moment.TOKEN)
+        return reply
+
+
+__all__ = ["HostileKernel", "Playbook"]

@@ -1,0 +1,52 @@
+"""What an attack is: a script of the hostile normal kernel, a name, and when it begins."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from emulator.gate import Action, Registers, Reply
+
+if TYPE_CHECKING:
+    from .hostile import Hostile
+    from .scene import Scene
+
+T = TypeVar("T")
+
+
+class Moment(enum.Enum):
+    """When the hostile kernel has the core, and what it knows then."""
+
+    ALLOCATE = "the secure world has asked for pages"  # base, pages: ALLOCATED, and not answered yet
+    LOAD = "the secure world has asked for blocks"  # block, base, pages: loaded by DMA, and not answered yet
+    TOKEN = "the secure world has handed out a token"
+    CLOSED = "no model is open"
+
+
+@dataclass(frozen=True)
+class Until:
+    """A script yields this to let the serving go on until ``moment``; it gets the moment's registers back."""
+
+    moment: Moment
+
+
+Script: TypeAlias = Generator[Action | Until, Reply, T]
+
+
+def until(moment: Moment) -> Script[Registers]:
+    reply = yield Until(moment)
+    assert isinstance(reply, tuple)
+    return reply
+
+
+@dataclass(frozen=True)
+class Attack:
+    """``script`` gives True if it got through. ``control``: it does get through when the scene lifts what protects."""
+
+    name: str
+    tries: str
+    script: Callable[[Hostile, Scene], Script[bool]]
+    begins: Moment = Moment.TOKEN
+    control: bool = True

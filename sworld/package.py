@@ -1,0 +1,271 @@
+"""The encrypted model package, as it lies on the storage medium (docs/package-format.md).
+
+    header | manifest | index | tokenizer | tags | blocks of chunk 1 | blocks of chunk 2 | ...
+
+Header, manifest and index are plain; together they are the associated data of every chunk. Chunk 0 is the tokenizer;
+chunk 1 holds what all layers share, then come the layers, then the head of an untied model. The package key is derived
+from the device's fuse key and the hash of everything that is encrypted or authenticated, so that no key and nonce (the
+chunk's number) ever serve two contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from emulator.memory_map import PAGE_SIZE
+
+from .shape import ModelObject, ModelShape, ShapeError, layer_objects, shared_objects
+from .tokenizer import Tokenizer, TokenizerError
+
+MAGIC = b"FLEXPKG\0"
+FORMAT = 1
+TAG_SIZE = 16
+KEY_SIZE = 32
+MODEL_ID_SIZE = 16
+NAME_SIZE = 32
+SHARED = -1  # the layer number of what all layers share
+MAX_TOKENIZER = 64 << 20
+
+_HEADER = struct.Struct("<8sIIIII32s")  # magic, format, metadata, index, tokenizer bytes, chunks, salt
+_MANIFEST = struct.Struct("<32s16sI8If f")  # name, model id, version, sizes, RoPE base, norm epsilon
+_INDEX_ENTRY = struct.Struct("<QQ")  # first block, bytes
+HEADER_SIZE = _HEADER.size
+_KEY_DOMAIN = b"FlexServe package key"
+
+Contents: TypeAlias = Mapping[tuple[int, str], bytes]  # (layer or SHARED, object name) -> its bytes
+
+
+class PackageError(ValueError):
+    """Not a package, or one whose plain parts contradict each other."""
+
+
+class NotGenuine(PackageError):
+    """A chunk fails authentication: changed, moved, or encrypted for another device. ``chunk`` is its number."""
+
+    def __init__(self, chunk: int) -> None:
+        super().__init__(f"chunk {chunk} fails authentication")
+        self.chunk = chunk
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a slot of the trusted block decides about. ``name`` is the slot that the package asks for."""
+
+    name: str
+    model_id: bytes
+    version: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """``size`` bytes from ``block`` on, a layer's objects or the shared ones; encrypted in place, the tag elsewhere."""
+
+    name: str
+    layer: int
+    block: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package whose metadata is genuine."""
+
+    identity: Identity
+    shape: ModelShape
+    tokenizer: Tokenizer
+    chunks: tuple[Chunk, ...]
+    _places: Mapping[tuple[int, str], tuple[int, int]]
+    _key: bytes
+    _associated: bytes
+    _tags: tuple[bytes, ...]
+
+    @staticmethod
+    def metadata_size(header: bytes) -> int:
+        """Bytes from the package's start that `parse` needs. Raises PackageError."""
+        magic, form, metadata, index, tokenizer, chunks, _ = _HEADER.unpack(header)
+        if magic != MAGIC:
+            raise PackageError("it does not begin as a model package does")
+        if form != FORMAT:
+            raise PackageError(f"it has format {form}, this reader knows {FORMAT}")
+        expected = HEADER_SIZE + _MANIFEST.size + index + tokenizer + TAG_SIZE * (chunks + 1)
+        if tokenizer > MAX_TOKENIZER or index != chunks * _INDEX_ENTRY.size or metadata != expected:
+            raise PackageError("its header contradicts itself")
+        return int(metadata)
+
+    @classmethod
+    def identify(cls, content: bytes) -> Identity:
+        """What a package says it is, unchecked. Raises PackageError."""
+        if len(content) < HEADER_SIZE + _MANIFEST.size:
+            raise PackageError("it is truncated")
+        cls.metadata_size(content[:HEADER_SIZE])
+        return _read_manifest(content[HEADER_SIZE : HEADER_SIZE + _MANIFEST.size])[0]
+
+    @classmethod
+    def parse(cls, metadata: bytes, fuse_key: bytes) -> Package:
+        """Check and read ``metadata_size`` bytes. Raises PackageError, NotGenuine for the tokenizer's chunk."""
+        size = cls.metadata_size(metadata[:HEADER_SIZE])
+        if len(metadata) < size:
+            raise PackageError("it is truncated")
+        *_, index_size, tokenizer_size, count, salt = _HEADER.unpack_from(metadata)
+        associated = metadata[: HEADER_SIZE + _MANIFEST.size + index_size]
+        tags_at = size - TAG_SIZE * (count + 1)
+        tags = tuple(metadata[at : at + TAG_SIZE] for at in range(tags_at, size, TAG_SIZE))
+        identity, shape = _read_manifest(associated[HEADER_SIZE:])
+        groups = _groups(shape)
+        chunks = _read_index(associated[HEADER_SIZE + _MANIFEST.size :], groups, size)
+        key = package_key(fuse_key, salt)
+        pieces = open_chunk(key, 0, associated, metadata[tags_at - tokenizer_size : tags_at], tags[0])
+        if pieces is None:
+            raise NotGenuine(0)
+        try:
+            tokenizer = Tokenizer.unpack(pieces)
+        except TokenizerError as error:
+            raise PackageError(str(error)) from error
+        places = {
+            (layer, thing.name): (number, offset)
+            for number, (_, layer, objects) in enumerate(groups)
+            for thing, offset in _laid_out(objects)[0]
+        }
+        return cls(identity, shape, tokenizer, chunks, places, key, associated, tags)
+
+    def place(self, layer: int, name: str) -> tuple[int, int]:
+        """The place in ``chunks`` of the chunk that holds an object, and the object's offset in it."""
+        return self._places[layer, name]
+
+    def opening(self, chunk: int) -> tuple[int, bytes, int, bytes, bytes]:
+        """What the ``open_chunk`` operation wants for a place in ``chunks``: size, key, nonce, data, tag."""
+        return (self.chunks[chunk].size, self._key, chunk + 1, self._associated, self._tags[chunk + 1])
+
+
+def package_key(fuse_key: bytes, salt: bytes) -> bytes:
+    """HKDF-SHA256 of the device's fuse key and the package's salt."""
+    return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=salt, info=_KEY_DOMAIN).derive(fuse_key)
+
+
+def open_chunk(key: bytes, number: int, associated: bytes, ciphertext: bytes, tag: bytes) -> bytes | None:
+    """The plaintext, or None if the chunk is not what was packed under this number."""
+    try:
+        return AESGCM(key).decrypt(_nonce(number), ciphertext + tag, associated)
+    except InvalidTag:
+        return None
+
+
+def pack(identity: Identity, shape: ModelShape, contents: Contents, tokenizer: Tokenizer, fuse_key: bytes) -> bytes:
+    """The package of a model for the device with this fuse key. Raises KeyError or PackageError for wrong contents."""
+    groups = _groups(shape)
+    plain = [tokenizer.pack(), *(_join(layer, objects, contents) for _, layer, objects in groups)]
+    manifest = _write_manifest(identity, shape)
+    index_size = _INDEX_ENTRY.size * len(groups)
+    metadata_size = HEADER_SIZE + _MANIFEST.size + index_size + len(plain[0]) + TAG_SIZE * len(plain)
+    index = b"".join(_INDEX_ENTRY.pack(block, len(data)) for block, data in _placed(plain[1:], metadata_size))
+    salt = _salt([manifest, index, *plain])
+    header = _HEADER.pack(MAGIC, FORMAT, metadata_size, index_size, len(plain[0]), len(groups), salt)
+    associated = header + manifest + index
+    cipher = AESGCM(package_key(fuse_key, salt))
+    sealed = [cipher.encrypt(_nonce(number), data, associated) for number, data in enumerate(plain)]
+    tags = b"".join(data[-TAG_SIZE:] for data in sealed)
+    blocks = [associated + sealed[0][:-TAG_SIZE] + tags, *(data[:-TAG_SIZE] for data in sealed[1:])]
+    return b"".join(data.ljust(_blocks(len(data)) * PAGE_SIZE, b"\0") for data in blocks)
+
+
+def _nonce(number: int) -> bytes:
+    return number.to_bytes(12, "little")
+
+
+def _salt(parts: Sequence[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.digest()
+
+
+def _blocks(size: int) -> int:
+    return -(-size // PAGE_SIZE)
+
+
+def _placed(chunks: Sequence[bytes], metadata_size: int) -> list[tuple[int, bytes]]:
+    placed, block = [], _blocks(metadata_size)
+    for data in chunks:
+        placed.append((block, data))
+        block += _blocks(len(data))
+    return placed
+
+
+def _groups(shape: ModelShape) -> list[tuple[str, int, tuple[ModelObject, ...]]]:
+    """Name, layer and objects of each chunk of weights. An untied head is used last, so it comes last."""
+    shared = shared_objects(shape)
+    head = tuple(thing for thing in shared if thing.name == "head")
+    first = tuple(thing for thing in shared if thing.name != "head")
+    layers = [(f"layer {layer}", layer, layer_objects(shape)) for layer in range(shape.layers)]
+    return [("shared", SHARED, first), *layers, *([("head", SHARED, head)] if head else [])]
+
+
+def _laid_out(objects: Sequence[ModelObject]) -> tuple[list[tuple[ModelObject, int]], int]:
+    """Objects with their offsets, each at a multiple of 8, and the size of them all."""
+    placed, offset = [], 0
+    for thing in objects:
+        offset = -(-offset // 8) * 8
+        placed.append((thing, offset))
+        offset += thing.size
+    return placed, offset
+
+
+def _join(layer: int, objects: Sequence[ModelObject], contents: Contents) -> bytes:
+    placed, size = _laid_out(objects)
+    data = bytearray(size)
+    for thing, offset in placed:
+        content = contents[layer, thing.name]
+        if len(content) != thing.size:
+            raise PackageError(f"{thing.name} of layer {layer} has {len(content)} bytes, its shape wants {thing.size}")
+        data[offset : offset + thing.size] = content
+    return bytes(data)
+
+
+def _write_manifest(identity: Identity, shape: ModelShape) -> bytes:
+    sizes = (shape.vocabulary, shape.width, shape.layers, shape.heads, shape.kv_heads, shape.feed_forward)
+    name = identity.name.encode()
+    if len(name) > NAME_SIZE or len(identity.model_id) != MODEL_ID_SIZE:
+        raise PackageError(f"slot name {identity.name!r} is longer than {NAME_SIZE} bytes in UTF-8: choose another")
+    return _MANIFEST.pack(
+        name, identity.model_id, identity.version, *sizes, shape.context, shape.tied, shape.rope_base, shape.norm_epsilon
+    )
+
+
+def _read_manifest(data: bytes) -> tuple[Identity, ModelShape]:
+    name, model_id, version, *sizes, tied, rope_base, epsilon = _MANIFEST.unpack_from(data)
+    if tied > 1:
+        raise PackageError("its manifest says neither that the head is tied nor that it is not")
+    try:
+        identity = Identity(name.rstrip(b"\0").decode(), model_id, version)
+        vocabulary, width, layers, heads, kv_heads, feed_forward, context = sizes
+        shape = ModelShape(
+            vocabulary, width, layers, heads, kv_heads, feed_forward, context, rope_base, epsilon, tied == 1
+        )
+    except (UnicodeDecodeError, ShapeError) as error:
+        raise PackageError(f"its manifest is wrong: {error}") from error
+    return identity, shape
+
+
+def _read_index(
+    data: bytes, groups: Sequence[tuple[str, int, tuple[ModelObject, ...]]], metadata_size: int
+) -> tuple[Chunk, ...]:
+    entries = list(_INDEX_ENTRY.iter_unpack(data))
+    if len(entries) != len(groups):
+        raise PackageError(f"its index has {len(entries)} chunks, its manifest needs {len(groups)}")
+    chunks, block = [], _blocks(metadata_size)
+    for (first, size), (name, layer, objects) in zip(entries, groups, strict=True):
+        if first != block or size != _laid_out(objects)[1]:
+            raise PackageError(f"its index has {name} in the wrong place or size")
+        chunks.append(Chunk(name, layer, first, size))
+        block += _blocks(size)
+    return tuple(chunks)

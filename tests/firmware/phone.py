@@ -1,0 +1,165 @@
+"""The firmware on the whole board, driven through its gates by hand: no kernel of either world."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from emulator.devices.board import populate
+from emulator.events import Event, EventKind
+from emulator.image import Image
+from emulator.machine import Machine, StopReason
+from emulator.memory_map import (
+    BLOCK_SIZE,
+    DRAM_BASE,
+    MIB,
+    NORMAL_IMAGE_BASE,
+    NORMAL_IMAGE_END,
+    PAGE_SIZE,
+    PROBE_IMAGE_BASE,
+    DramLayout,
+)
+from emulator.world import World
+from firmware.build import ELF_FOLDER, image_path
+from monitor import abi
+from monitor.abi import Call
+
+PAGE = NORMAL_IMAGE_END + 4 * MIB  # some page that is free for tests
+NEVER = 10_000_000  # instructions that nothing here needs
+STATUS_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Images:
+    """Of firmware/elf, or of a build with a mutation."""
+
+    monitor: Image
+    gate: Image
+    probe: Image
+
+    @classmethod
+    def load(cls) -> Images:
+        return cls(*(Image.load(image_path(name, ELF_FOLDER)) for name in ("monitor", "gate", "probe")))
+
+
+@dataclass
+class Phone:
+    """Booted to the normal gate. Calls switch to the calling world by themselves."""
+
+    dram_bytes: int = 64 * MIB
+    images: Images = field(default_factory=Images.load)
+    events: list[Event] = field(default_factory=list)
+    instructions: int = 0  # of the last call, the SMC and the branch behind it included
+
+    def __post_init__(self) -> None:
+        self.machine = Machine(DramLayout(self.dram_bytes))
+        self.board = populate(self.machine)
+        self.layout = self.machine.layout
+        self.core = self.machine.core
+        self.base = {World.SECURE: self.layout.secure_base, World.NORMAL: NORMAL_IMAGE_BASE}
+        self.machine.load(self.images.monitor)
+        self.machine.load(self.images.probe, PROBE_IMAGE_BASE)
+        for base in self.base.values():
+            self.machine.load(self.images.gate, base)
+        self.machine.reset(self.images.monitor.entry)
+        for index, base in enumerate(self.base.values()):
+            self.core.x[index] = base + self.images.gate.entry
+
+    def boot(self) -> Phone:
+        assert self.run() == "arrive_boot"
+        entries = (self.gate("arrive_entry"), self.gate("arrive_revocation"))
+        assert self.smc(abi.SECURE_READY.function, *entries) == "arrive_boot"
+        assert self.core.world is World.NORMAL
+        self.machine.events.listen((EventKind.EXCEPTION, EventKind.DENIED, EventKind.UNDECLARED), self.events.append)
+        return self
+
+    def gate(self, symbol: str, world: World | None = None) -> int:
+        return self.base[self.core.world if world is None else world] + self.images.gate.symbols[symbol]
+
+    def run(self) -> str:
+        """Run to the next stop: the gate's or the probe's symbol, or the monitor's."""
+        stop = self.machine.run(self.machine.instructions + NEVER)
+        if stop.reason is StopReason.HALTED:
+            return "halted"
+        assert stop.reason is StopReason.WFI, f"stopped by {stop.reason.name} at {stop.pc:#x}"
+        for base, image in (
+            (self.base[self.core.world], self.images.gate),
+            (PROBE_IMAGE_BASE, self.images.probe),
+            (0, self.images.monitor),
+        ):
+            names = [name for name, offset in image.symbols.items() if base + offset == stop.pc]
+            if names:
+                return next((name for name in names if name.startswith(("arrive", "gate"))), names[-1])
+        raise AssertionError(f"stopped at {stop.pc:#x}, EL{self.core.level}")
+
+    def smc(self, function: int, *arguments: int) -> str:
+        """SMC #0 from the gate of the present world; where the core stands afterwards."""
+        for index, value in enumerate((function, *arguments, *[0] * (7 - len(arguments)))):
+            self.core.x[index] = value
+        self.core.pc = self.gate("gate_smc")
+        begun = self.machine.instructions
+        stopped = self.run()
+        self.instructions = self.machine.instructions - begun
+        return stopped
+
+    def enter(self, world: World) -> None:
+        if self.core.world is not world:
+            leaving = abi.SECURE_CALL if world is World.SECURE else abi.SECURE_DONE
+            self.smc(leaving.function)
+        assert self.core.world is world
+
+    def call(self, call: Call, *arguments: int, by: World | None = None) -> dict[str, int]:
+        """Results by name; ``by`` only where both worlds may call, or where the wrong one does."""
+        if by is None:
+            by = World.NORMAL if call.permits(World.NORMAL) else World.SECURE
+        self.enter(by)
+        assert self.smc(call.function, *arguments) == "arrive_return"
+        return call.results(self.registers())
+
+    def status(self, call: Call, *arguments: int, by: World | None = None) -> int:
+        return self.call(call, *arguments, by=by)["status"]
+
+    def registers(self, count: int = 8) -> list[int]:
+        return [self.core.x[index] for index in range(count)]
+
+    def probe(self, symbol: str, *arguments: int) -> str:
+        """Run a routine of the probe image in the normal world."""
+        self.enter(World.NORMAL)
+        for index, value in enumerate(arguments):
+            self.core.x[index] = value
+        self.core.pc = PROBE_IMAGE_BASE + self.images.probe.symbols[symbol]
+        return self.run()
+
+    def wait(self, ticks: int) -> None:
+        """Spend guest time in the busy loop."""
+        self.core.x[0] = (ticks + 1) // 2
+        self.core.pc = self.gate("gate_busy")
+        assert self.run() == "arrive_return"
+
+    def lock(self, base: int = PAGE, pages: int = 1) -> None:
+        assert self.call(abi.MEM_ALLOCATE, base, pages) == {"status": 0, "done": pages}
+        assert self.call(abi.MEM_LOCK, base, pages) == {"status": 0, "done": pages}
+
+    def revoke(self, base: int = PAGE, pages: int = 1) -> None:
+        """Lock pages and take them back by force."""
+        self.lock(base, pages)
+        self.call(abi.MEM_RECALL, pages, abi.MINIMUM_DEADLINE)
+        self.wait(abi.MINIMUM_DEADLINE)
+        assert self.call(abi.MEM_RECLAIM, base, pages, abi.FORCE) == {"status": 0, "done": pages}
+
+    def entry(self, page: int = PAGE) -> int:
+        """The page's byte of the ownership table."""
+        index = (page - DRAM_BASE) // PAGE_SIZE
+        return self.machine.read_physical(self.layout.ownership_base + index, 1)[0]
+
+    def stage2_entry(self, page: int = PAGE) -> int:
+        table = self.layout.carve_out_base + BLOCK_SIZE
+        raw = self.machine.read_physical(table + (page - DRAM_BASE) // PAGE_SIZE * 8, 8)
+        return int(struct.unpack("<Q", raw)[0])
+
+    def is_mapped(self, page: int = PAGE) -> bool:
+        return bool(self.stage2_entry(page) & 1)
+
+    def fill(self, page: int = PAGE, pages: int = 1, byte: int = 0xA5) -> None:
+        """Behind everybody's back."""
+        self.machine.write_physical(page, bytes([byte]) * (pages * PAGE_SIZE))

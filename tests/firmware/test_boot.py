@@ -1,0 +1,108 @@
+"""Boot: the monitor sets the filters and tables up and hands each world its gate."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulator.events import EventKind
+from emulator.memory_map import DRAM_BASE, GIB, MIB, NORMAL_IMAGE_BASE, PAGE_SIZE, Nsaid
+from emulator.world import World
+from monitor import abi
+from monitor.abi import PageState, Region
+
+from .phone import PAGE, Phone
+
+
+def test_boot_reaches_both_gates() -> None:
+    phone = Phone()
+    assert phone.run() == "arrive_boot"
+    assert (phone.core.world, phone.core.level) == (World.SECURE, 1)
+    assert phone.smc(abi.SECURE_READY.function, phone.gate("arrive_entry"), phone.gate("arrive_revocation"))
+    assert (phone.core.world, phone.core.level) == (World.NORMAL, 1)
+    assert phone.core.pc & ~0xFFF == NORMAL_IMAGE_BASE
+
+
+@pytest.mark.parametrize("dram_bytes", [64 * MIB, 66 * MIB, GIB - 2 * MIB, GIB + 2 * MIB, 3 * GIB])
+def test_boots_with_any_size_of_dram(dram_bytes: int) -> None:
+    phone = Phone(dram_bytes).boot()
+    normal = (phone.layout.normal_end - DRAM_BASE) // PAGE_SIZE
+    line = f"monitor: Flex-Monitor 1.0, {phone.layout.pages} pages of DRAM, {normal} of them normal\n"
+    assert phone.board.uart1.output.decode() == line
+    assert phone.is_mapped(phone.layout.normal_end - PAGE_SIZE)
+
+
+def test_touches_declared_registers_only() -> None:
+    phone = Phone()
+    phone.machine.events.listen((EventKind.UNDECLARED, EventKind.DENIED), phone.events.append)
+    assert phone.run() == "arrive_boot"
+    assert phone.events == []
+
+
+def test_tzasc_regions() -> None:
+    phone = Phone().boot()
+    tzasc, layout = phone.board.tzasc, phone.layout
+    assert tzasc.ACTION["reaction"] == 1
+    assert tzasc.GATE_KEEPER["open_status"] == 1
+    assert (tzasc.REGION_ATTRIBUTES.at(0)["secure_read"], tzasc.REGION_ID_ACCESS.at(0).value) == (0, 0)
+    bounds = [
+        (tzasc.REGION_BASE_LOW.at(region).value, tzasc.REGION_TOP_LOW.at(region).value + 1) for region in (1, 2, 3)
+    ]
+    assert bounds == [
+        (DRAM_BASE, layout.normal_end),
+        (layout.normal_end, layout.secure_base),
+        (layout.secure_base, layout.end),
+    ]
+    normal = tzasc.REGION_ID_ACCESS.at(1)
+    assert normal["normal_read"] == normal["normal_write"] == sum(
+        1 << nsaid for nsaid in Nsaid if nsaid is not Nsaid.SMMU_WALKER
+    )
+    assert tzasc.REGION_ID_ACCESS.at(2)["normal_read"] == 1 << Nsaid.CPU | 1 << Nsaid.SMMU_WALKER
+    assert tzasc.REGION_ID_ACCESS.at(3).value == 0
+    secure = [tzasc.REGION_ATTRIBUTES.at(region)["secure_write"] for region in (1, 2, 3)]
+    assert secure == [0, 0, 1]
+
+
+def test_ownership_table_reserves_what_is_never_flex_mem() -> None:
+    phone = Phone().boot()
+    layout = phone.layout
+    assert phone.entry(DRAM_BASE) == phone.entry(layout.normal_end - PAGE_SIZE) == PageState.NORMAL
+    for page, region in ((layout.carve_out_base, Region.MONITOR_CARVE_OUT), (layout.secure_base, Region.SECURE_DRAM)):
+        assert phone.entry(page) == PageState.RESERVED | region << abi.REGION_SHIFT
+        assert phone.entry(page - PAGE_SIZE) != phone.entry(page)
+    assert phone.entry(layout.end - PAGE_SIZE) == PageState.RESERVED | Region.SECURE_DRAM << abi.REGION_SHIFT
+
+
+def test_stage_2_maps_exactly_normal_dram_and_two_devices() -> None:
+    phone = Phone().boot()
+    reachable = {PAGE: True, 0x0900_0000: True, 0x0A13_0000: True}
+    layout = phone.layout
+    outside = (layout.carve_out_base, layout.secure_base, layout.end, 0x0E00_0000, 0x0A10_0000, 0x0A11_0000)
+    reachable |= dict.fromkeys((*outside, 0x0A12_0000, 0x0905_0000, 0x0904_0000, 0x0901_0000), False)
+    for address, allowed in reachable.items():
+        for routine in ("probe_read", "probe_write"):
+            stopped = phone.probe(routine, address, 0)
+            assert stopped == ("registers_done" if allowed else "arrive_sync"), f"{routine} {address:#x}"
+
+
+def test_el2_stub_gives_the_abort_to_the_guest() -> None:
+    """As an external abort of its own level, with FAR and WnR kept, and every register as it was."""
+    phone = Phone().boot()
+    address = phone.layout.secure_base + 0x128
+    for routine, write in (("probe_read", 0), ("probe_write", 1)):
+        before = phone.registers(31)
+        assert phone.probe(routine, address, 7) == "arrive_sync"
+        core = phone.core
+        assert core.read_sysreg("ESR_EL1") == 0x25 << 26 | 1 << 25 | write << 6 | 0x10
+        assert core.read_sysreg("FAR_EL1") == address
+        assert core.read_sysreg("SPSR_EL1") & 0xF == 0x5
+        assert phone.registers(31) == [address, 7, *before[2:]]
+
+
+def test_store_that_is_denied_at_el3_is_a_panic_by_name() -> None:
+    """Secure DRAM made read-only behind the monitor's back: its next store to the ownership table is an SError."""
+    phone = Phone().boot()
+    attributes = phone.board.tzasc.REGION_ATTRIBUTES
+    secure_read_only = attributes.at(3).value & ~(1 << 31)
+    phone.board.tzasc.write(attributes.register.at(3), 4, secure_read_only, secure=True)
+    assert phone.smc(abi.MEM_ALLOCATE.function, PAGE, 1) == "monitor_halted"
+    assert phone.board.uart1.output.splitlines()[-1].startswith(b"monitor: panic: SError from EL3: ESR 0x")
