@@ -29,7 +29,11 @@ class Storage:
         """``size`` bytes at ``offset`` of the package: a copy out of locked pages. Raises Refused."""
         first, last = offset // PAGE_SIZE, -(-(offset + size) // PAGE_SIZE)
         region = self._pool.reserve(Kind.WEIGHTS, "package metadata", (last - first) * PAGE_SIZE)
-        yield from self.fetch(region, first)
+        try:
+            yield from self.fetch(region, first)
+        except Refused:
+            yield from self._pool.discard(region)
+            raise
         data = yield from read(region.va + offset % PAGE_SIZE, size)
         yield from self._pool.discard(region)
         return data

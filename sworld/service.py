@@ -77,19 +77,25 @@ class ModelService:
         except UnicodeDecodeError:
             raise Refused(ServiceStatus.UNKNOWN_SLOT) from None
         slot = yield from self._trusted.find_slot(name)
-        self.model = yield from OpenModel.open(self._pool, self._rpc, slot, (yield from self._trusted.fuse_key()))
+        key = yield from self._trusted.fuse_key()
         try:
+            self.model = yield from OpenModel.open(self._pool, self._rpc, slot, key)
             yield from self.model.load_all()
         except Refused:
-            yield from self._close()
+            yield from self._forget_model()
             raise
         return (self.model.weight_pages,)
 
     def _close(self, *_: int) -> Flow[Registers]:
-        """Forget the model; every page of the pool goes back."""
-        model, self.model = self._open_model(), None
-        yield from model.discard()
-        return ((yield from self._pool.give_back()),)
+        self._open_model()
+        return ((yield from self._forget_model()),)
+
+    def _forget_model(self) -> Flow[int]:
+        """Every page of the pool goes back: how many."""
+        model, self.model = self.model, None
+        if model:
+            yield from model.discard()
+        return (yield from self._pool.give_back())
 
     def _generate(self, offset: int, *_: int) -> Flow[Registers]:
         """Continue a prompt; its text leaves a token at a time."""

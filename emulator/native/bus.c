@@ -92,6 +92,21 @@ enum bus_result bus_check(struct machine *machine, uint64_t address, struct mast
 	return denied(machine, address, master, write, FILTER_DECODE, BUS_ERROR);
 }
 
+bool bus_permits(struct machine *machine, uint64_t address, struct master master, bool write)
+{
+	uint64_t kinds = machine->event_kinds;
+	struct tzasc_failure failure = machine->tzasc.failure;
+	struct target target = {0};
+	bool permitted;
+
+	machine->event_kinds = 0;
+	permitted = bus_check(machine, address, master, write, &target) == BUS_OK && target.host;
+	machine->event_kinds = kinds;
+	failure.overlap = machine->tzasc.failure.overlap; /* says what the regions are, not what was denied */
+	machine->tzasc.failure = failure;
+	return permitted;
+}
+
 static enum bus_result move(struct machine *machine, uint64_t address, struct master master, uint8_t *data,
 			    size_t bytes, bool write)
 {

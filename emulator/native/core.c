@@ -374,7 +374,6 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 	unsigned level;
 	struct translation translation;
 	struct fault fault;
-	struct target target = {0};
 	struct master master = {.nsaid = NSAID_CPU};
 	struct memory *memory;
 
@@ -390,7 +389,7 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 	}
 	master.secure = !translation.non_secure;
 	master.privileged = level > 0;
-	if (bus_check(machine, translation.address, master, access == ACCESS_WRITE, &target) != BUS_OK || !target.host) {
+	if (!bus_permits(machine, translation.address, master, access == ACCESS_WRITE)) {
 		return refuse(machine, address, access, &fault);
 	}
 	memory = translation.address >= machine->dram.base ? &machine->dram : &machine->sram;
@@ -504,31 +503,45 @@ static uint64_t fault_address(const struct load_store *access, uint64_t page)
 	return access->address > page ? access->address : page;
 }
 
+/* An access that the engine cannot perform and we do not: the bus is asked for its verdict, exactly where it happens. */
+static void take_bus_error(struct machine *machine, enum access access, uint64_t address)
+{
+	struct fault fault = {.status = FSC_EXTERNAL};
+	struct translation translation;
+	struct target target;
+	struct fault unused;
+
+	if (translate(machine, address, access, current_level(machine), &translation, &unused)) {
+		struct master master = {.secure = !translation.non_secure, .privileged = current_level(machine) > 0};
+		enum bus_result result = bus_check(machine, translation.address, master, access == ACCESS_WRITE, &target);
+
+		if (result == BUS_IGNORED && access == ACCESS_FETCH) {
+			exception_undefined(machine); /* zeros were fetched, and zeros are UDF */
+			return;
+		}
+	}
+	exception_abort(machine, &fault, access, address);
+}
+
 static void resolve_refusal(struct machine *machine)
 {
-	struct core *core = &machine->core;
-	struct refusal refusal = core->refusal;
+	struct refusal refusal = machine->core.refusal;
 	uint64_t pc = core_read_register(machine, REGISTER_PC);
-	struct load_store access = {0};
+	struct load_store access;
 	uint32_t instruction;
+	uint64_t address = refusal.access == ACCESS_FETCH ? pc : refusal.page;
+	bool decoded = refusal.access != ACCESS_FETCH && read_instruction(machine, pc, &instruction) &&
+		       load_store_decode(machine, instruction, pc, &access);
 
-	if (refusal.access == ACCESS_FETCH) {
-		if (refusal.fault.status == FSC_NONE) {
-			refusal.fault.status = FSC_EXTERNAL;
-		}
-		exception_abort(machine, &refusal.fault, ACCESS_FETCH, pc);
-		return;
-	}
-	if (!read_instruction(machine, pc, &instruction) || !load_store_decode(machine, instruction, pc, &access)) {
-		access = (struct load_store){.address = refusal.page};
+	if (decoded) {
+		address = fault_address(&access, refusal.page);
 	}
 	if (refusal.fault.status != FSC_NONE) {
-		exception_abort(machine, &refusal.fault, refusal.access, fault_address(&access, refusal.page));
-	} else if (access.elements == 0) {
-		refusal.fault.status = FSC_EXTERNAL;
-		exception_abort(machine, &refusal.fault, refusal.access, fault_address(&access, refusal.page));
-	} else {
+		exception_abort(machine, &refusal.fault, refusal.access, address);
+	} else if (decoded && access.elements > 0) {
 		load_store_perform(machine, &access, pc);
+	} else {
+		take_bus_error(machine, refusal.access, address);
 	}
 }
 

@@ -217,6 +217,12 @@ static void take_alignment(struct machine *machine, uint64_t pc)
 	exception_abort(machine, &fault, access.store ? ACCESS_WRITE : ACCESS_READ, access.address);
 }
 
+void exception_undefined(struct machine *machine)
+{
+	take_synchronous(machine, default_target(machine, current_level(machine)), class(EC_UNKNOWN, 0),
+			 core_read_register(machine, REGISTER_PC));
+}
+
 bool exception_from_engine(struct machine *machine, uint32_t number)
 {
 	uint64_t pc = core_read_register(machine, REGISTER_PC);
@@ -237,7 +243,7 @@ bool exception_from_engine(struct machine *machine, uint32_t number)
 		return true;
 	case ENGINE_UNDEFINED:
 	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
-		take_synchronous(machine, default_target(machine, level), (uint64_t)EC_UNKNOWN << 26 | ISS_IL, pc);
+		exception_undefined(machine);
 		return true;
 	case ENGINE_PREFETCH_ABORT:
 		take_pc_alignment(machine, pc, level);

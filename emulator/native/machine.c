@@ -56,6 +56,7 @@ void machine_free(struct machine *machine)
 	memory_release(&machine->dram);
 	memory_release(&machine->sram);
 	tlb_release(&machine->tlb);
+	smmu_release(machine);
 	free(machine->events);
 	free(machine);
 }

@@ -49,6 +49,8 @@ struct target {
 /* Judges one access that lies within a page; on BUS_OK *target says what is there. A denial is latched and reported. */
 enum bus_result bus_check(struct machine *machine, uint64_t address, struct master master, bool write,
 			  struct target *target);
+/* Whether it is memory and would be permitted; nothing is latched or reported. */
+bool bus_permits(struct machine *machine, uint64_t address, struct master master, bool write);
 /* Memory only (a device answers BUS_ERROR); any length; stops at the first page that is refused. */
 enum bus_result bus_read(struct machine *machine, uint64_t address, struct master master, void *data, size_t bytes);
 enum bus_result bus_write(struct machine *machine, uint64_t address, struct master master, const void *data,
@@ -280,6 +282,7 @@ struct exception {
 void exception_take(struct machine *machine, const struct exception *exception);
 /* An exception that the engine reports by number; false: none that the architecture knows. */
 bool exception_from_engine(struct machine *machine, uint32_t number);
+void exception_undefined(struct machine *machine);
 void exception_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address);
 /* The abort of a cache maintenance or address translation instruction. */
 void exception_abort_cache(struct machine *machine, const struct fault *fault, uint64_t address);

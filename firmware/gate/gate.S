@@ -17,6 +17,8 @@ gate_start:				/* x0, x1: bounds of the world's memory; x2: the world's number; 
 	msr	daifset, #0xf
 	adrp	x3, gate_stack_end
 	mov	sp, x3
+	mov	x19, x0			/* the kernel finds the bounds in x0 and x1 */
+	mov	x20, x1
 	bl	gate_build_tables	/* gives the root in x0 and SCTLR_EL1 in x1 */
 	msr	ttbr0_el1, x0
 	msr	ttbr1_el1, xzr
@@ -34,6 +36,8 @@ gate_start:				/* x0, x1: bounds of the world's memory; x2: the world's number; 
 	isb
 	msr	sctlr_el1, x1
 	isb
+	mov	x0, x19
+	mov	x1, x20
 	arrival	arrive_boot
 	.ltorg
 

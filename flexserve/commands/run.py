@@ -7,8 +7,8 @@ import dataclasses
 import json
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
+from typing import Self
 
 import click
 from rich.console import Console
@@ -74,27 +74,27 @@ def run(
 ) -> None:
     """Serve one prompt from Flex-Mem, through the monitor."""
     stored = load_model(model, device_id)
+    request = (prompt, tokens, temperature, top_p, tuple((recall.token, recall.pages) for recall in recalls))
     with _Screen(quiet=as_json) as screen:
         try:
             system = System(dram, seed=seed, device_id=device_id, show=screen.show)
         except MachineError as error:
             raise UserError(str(error)) from error
-        with closing(system):
+        try:
             system.board.trusted.provision(stored.slot)
             system.board.storage.insert(stored.medium)
-            try:
-                system.boot()
-                system.open(stored.slot.name)
-                screen.loaded()
-                begun = time.perf_counter()
-                done = system.generate(
-                    prompt, tokens, temperature, top_p, tuple((recall.token, recall.pages) for recall in recalls)
-                )
-                seconds = time.perf_counter() - begun
-            except (ServiceFailed, PromptTooLong) as error:
-                raise UserError(str(error)) from error
+            system.boot()
+            system.open(stored.slot.name)
+            screen.loaded()
+            begun = time.perf_counter()
+            done = system.generate(*request)
+            seconds = time.perf_counter() - begun
             screen.finished()
             usage = system.usage()
+        except (ServiceFailed, PromptTooLong) as error:
+            raise UserError(str(error)) from error
+        finally:
+            system.dispose()
     if as_json:
         click.echo(json.dumps(_report(done, usage)))
         return
@@ -130,7 +130,7 @@ class _Screen:
         )  # fmt: skip
         self._task: TaskID | None = None
 
-    def __enter__(self) -> _Screen:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -14,13 +14,14 @@ from .registry import Attack, Script
 from .scene import Scene
 
 # The block of firmware/probe/register_block.h, in bytes.
-X, NEXT, FPCR, V, EL1 = 0x000, 0x0F8, 0x100, 0x110, 0x310
+X, FPSR, V, EL1 = 0x000, 0x108, 0x110, 0x310
 FOUND = 0x800
 BLOCK_SIZE = 0x1000
 
 RESULTS = 6  # x0-x5 of a yielding call
 STATUS_BITS = 0x9F  # of FPCR and FPSR: the exception flags, which live in FPSR
-STEADY = ("vbar_el1", "cpacr_el1", "mair_el1", "ttbr1_el1", "mdscr_el1")  # the normal kernel needs them as they are
+MAIR = 0xFF04  # both kernels need attributes 0 and 1 of MAIR_EL1, and floating point in CPACR_EL1
+CPACR = 3 << 20
 
 Found = Mapping[str, int]
 
@@ -39,24 +40,26 @@ def pattern(world: str, name: str, size: int = 8) -> int:
     return value & STATUS_BITS if name == "fpsr" else value
 
 
+def system_patterns(world: str, names: tuple[str, ...]) -> dict[str, int]:
+    """Values for EL1's registers that code can run with."""
+    values = {name: pattern(world, name) for name in names}
+    values["mair_el1"] = values["mair_el1"] & ~0xFFFF | MAIR
+    values["cpacr_el1"] = CPACR
+    values["mdscr_el1"] = 0  # no debug exceptions
+    return values
+
+
 def planted_block(call: int, arguments: tuple[int, ...], world: str, system: Mapping[str, int], end: int = 0) -> bytes:
-    """A block that makes ``call`` with every register holding its pattern; ``system``: the EL1 registers in order."""
-    block = bytearray(FOUND)
+    """A block that makes ``call`` with every register holding its pattern; ``system``: EL1's registers, in order.
 
-    def put(offset: int, value: int, size: int = 8) -> None:
-        block[offset : offset + size] = value.to_bytes(size, "little")
-
-    for index in range(31):
-        put(X + index * 8, pattern(world, f"x{index}"))
-    for index, argument in enumerate((call, *arguments)):
-        put(X + index * 8, argument)
-    put(NEXT, end)
-    put(FPCR + 8, pattern(world, "fpsr"))
-    for index in range(32):
-        put(V + index * 16, pattern(world, f"v{index}", 16), 16)
-    for index, value in enumerate(system.values()):
-        put(EL1 + index * 8, value)
-    return bytes(block)
+    ``end`` is where the code goes on that has recorded what the registers hold after the call.
+    """
+    words = [pattern(world, f"x{index}") for index in range(31)]
+    words[: len(arguments) + 1] = call, *arguments
+    words += [end, 0, pattern(world, "fpsr")]
+    vectors = [pattern(world, f"v{index}", 16) for index in range(32)]
+    parts = [word.to_bytes(8, "little") for word in words] + [vector.to_bytes(16, "little") for vector in vectors]
+    return b"".join([*parts, *(value.to_bytes(8, "little") for value in system.values())])
 
 
 def found_registers(block: bytes, system_names: tuple[str, ...]) -> Found:
@@ -66,7 +69,7 @@ def found_registers(block: bytes, system_names: tuple[str, ...]) -> Found:
         return int.from_bytes(block[FOUND + offset : FOUND + offset + size], "little")
 
     general = {f"x{index}": at(X + index * 8) for index in range(31)}
-    vectors = {f"v{index}": at(V + index * 16, 16) for index in range(32)} | {"fpsr": at(FPCR + 8)}
+    vectors = {f"v{index}": at(V + index * 16, 16) for index in range(32)} | {"fpsr": at(FPSR)}
     return general | vectors | {name: at(EL1 + index * 8) for index, name in enumerate(system_names)}
 
 
@@ -81,14 +84,14 @@ def _registers(names: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Callable[
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         first, last = (hostile.probe[f"registers_names{end}"] for end in ("", "_end"))
         system = split_names((yield from read(first, last - first)))
-        block = hostile.take_page()
-        before = yield from _visit(hostile, block, system, FLEX_VERSION, ())
-        held = scene.plant_secure_registers(system)
+        held = yield from _visit(hostile, system, "secure", FLEX_VERSION)
+        before = yield from _visit(hostile, system, "normal", FLEX_VERSION)
+        scene.plant_secure_registers(lambda call, arguments: planted_block(call, arguments, "secure", system_patterns("secure", system)))
         scene.arm()
-        after = yield from _visit(hostile, block, system, SECURE_CALL, (Service.POLL,))
-        hostile.free_page(block)
+        after = yield from _visit(hostile, system, "normal", SECURE_CALL, Service.POLL)
+        assert scene.secure_registers_were_planted()
         tried = [name for name in names(system) if held[name] != before[name]]
-        assert len(tried) > len(names(system)) // 2, f"the secure world's {names(system)} hold nothing of their own"
+        assert len(tried) > len(names(system)) // 2, f"of {names(system)} the worlds differ in {tried} only"
         changed = [name for name in tried if after[name] != before[name]]
         if not changed:
             scene.credit(f"world switch: {len(tried)} registers hold what they held before")
@@ -97,16 +100,15 @@ def _registers(names: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Callable[
     return script
 
 
-def _visit(
-    hostile: Hostile, block: int, system: tuple[str, ...], call: Call, arguments: tuple[int, ...]
-) -> Flow[Found]:
-    """Make ``call`` with every register planted: what they hold afterwards."""
-    steady = hostile.steady_registers
-    values = {name: steady[name] if name in STEADY else pattern("normal", name) for name in system}
-    data = planted_block(call.function, arguments, "normal", values, hostile.probe["probe_done"])
-    yield from write(block, data)
+def _visit(hostile: Hostile, system: tuple[str, ...], world: str, call: Call, *arguments: int) -> Flow[Found]:
+    """Make ``call`` with the patterns of ``world`` in every register: what they hold afterwards."""
+    values = system_patterns(world, system) | {"vbar_el1": hostile.kernel.gate.address("gate_vectors")}
+    block = hostile.take_page()
+    yield from write(block, planted_block(call.function, arguments, world, values, hostile.probe["probe_done"]))
     yield from execute(hostile.probe["probe_registers"], block)
-    return found_registers((yield from read(block, BLOCK_SIZE)), system)
+    content = yield from read(block, BLOCK_SIZE)
+    hostile.free_page(block)
+    return found_registers(content, system)
 
 
 ATTACKS = (

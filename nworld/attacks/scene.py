@@ -7,7 +7,7 @@ attack must get through there, or its failure would mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +31,9 @@ class Planted:
     @property
     def value(self) -> int:
         return self.address + VALUE_OFFSET
+
+
+BlockFor = Callable[[int, tuple[int, ...]], bytes]  # of an SMC's function and arguments
 
 
 class Scene(Protocol):
@@ -77,8 +80,10 @@ class Scene(Protocol):
     def table_changed(self) -> bool:
         """Whether any page's ownership is not what it was at the last `arm`."""
 
-    def plant_secure_registers(self, system_names: tuple[str, ...]) -> Mapping[str, int]:
-        """The secure world will leave next time with a pattern in every register: what they hold, by name."""
+    def plant_secure_registers(self, block_for: BlockFor) -> None:
+        """The secure world will leave next time with the registers of a block (firmware/probe/register_block.h)."""
+
+    def secure_registers_were_planted(self) -> bool: ...
 
     def arm(self) -> None:
         """What follows is the attack itself: what refuses from here on is what stopped it."""

@@ -40,6 +40,7 @@ class Rig:
         self.machine = Machine(DramLayout(64 * MIB))
         self.board = populate(self.machine)
         self.events: list[Event] = []
+        self.code = CODE
         self.machine.events.listen(EventKind, self.events.append)
         for place in (CODE, *range(VECTORS, VECTORS + VECTOR_STEP * VECTOR_COUNT, VECTOR_STEP)):
             self.machine.write_physical(place, struct.pack("<2I", WFI, WFI))
@@ -61,11 +62,11 @@ class Rig:
 
     def _execute(self, instruction: int, address: int, value: int, secure: bool) -> None:
         core = self.machine.core
-        self.machine.write_physical(CODE, struct.pack("<2I", instruction, WFI))
+        self.machine.write_physical(self.code, struct.pack("<2I", instruction, WFI))
         core.write_sysreg("SCR_EL3", SCR_RW | SCR_EA | (0 if secure else SCR_NS))
         core.x[PSTATE] = MASKED & ~0x100 | (EL3H if secure else EL1H)
-        core.pc, core.x[0], core.x[1] = CODE, address, value
-        if self.machine.run().pc != CODE + 4:
+        core.pc, core.x[0], core.x[1] = self.code, address, value
+        if self.machine.run().pc != self.code + 4:
             raise Abort
 
     # --- registers --------------------------------------------------------------------------------------------------
@@ -102,6 +103,11 @@ class Rig:
     def open_sram(self) -> None:
         """Non-secure code can be fetched from SRAM."""
         self.write(self.board.tzpc, self.board.tzpc.R0SIZE.register, 0)
+
+    def run_from_dram(self) -> None:
+        """The accesses are fetched from DRAM; external aborts still go to EL3, in SRAM."""
+        self.open_dram()
+        self.code = PAGE + MIB
 
     # --- DMA --------------------------------------------------------------------------------------------------------
 

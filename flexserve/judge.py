@@ -1,0 +1,178 @@
+"""The judge of attacks: plants secrets behind the system's back, and sees in physical memory what became of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from emulator.devices.device import Device
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, SECURE_SRAM, DramLayout
+from monitor.abi import PageState
+from monitor.view import Ownership, page_index, read_ownership
+from nworld.attacks.hostile import Hostile, returning
+from nworld.attacks.scene import TABLE_OFFSET, VALUE_OFFSET, BlockFor, Planted
+
+from .evidence import Evidence
+from .planted_registers import RegisterPlanter
+from .system import System
+
+GIB_SHIFT = 30
+BLOCK_DESCRIPTOR = 1 | 1 << 2 | 3 << 8 | 1 << 10  # level 1: normal memory, EL1 read/write, inner shareable, accessed
+ENTRY_BYTES = 8
+LEVEL3_OFFSET = 0x20_0000  # of the stage-2 entries of DRAM in the carve-out, one a page (firmware/el3/carve_out.h)
+
+
+class Judge:
+    """The `nworld.attacks.scene.Scene` of ``system``, for ``hostile``."""
+
+    def __init__(self, system: System, hostile: Hostile, planter: RegisterPlanter, *, lifted: bool = False) -> None:
+        self.evidence = Evidence(system.machine.events)
+        self._lifted = lifted
+        self._system = system
+        self._hostile = hostile
+        self._planter = planter
+        self._before: dict[int, bytes] = {}  # pages to be put right at the end of the attack
+        self._handed_out: dict[int, bytes] = {}  # what targets held
+        self._spare: int | None = None
+        self._ownership: Ownership
+        self.arm()
+
+    def end(self) -> None:
+        """The attack is over: everything holds again what it held before."""
+        for address, content in self._before.items():
+            self._system.machine.write_physical(address, content)
+        self._before.clear()
+        self._handed_out.clear()
+        if self._spare is not None:
+            self._hostile.free_page(self._spare)
+            self._spare = None
+
+    @property
+    def lifted(self) -> bool:
+        return self._lifted
+
+    @property
+    def layout(self) -> DramLayout:
+        return self._system.machine.layout
+
+    def locked(self, among: Iterable[int] | None = None) -> Planted:
+        pages = self._locked_pages()
+        if among is not None:
+            pages = sorted(set(pages) & set(among))
+        assert pages, "the attack wants a locked page, and there is none"
+        return self._target(pages[len(pages) // 2])
+
+    def pool_pages(self, pages: int = 1) -> int:
+        locked = set(self._locked_pages())
+        for base in sorted(locked, reverse=True):
+            if all(base + index * PAGE_SIZE in locked for index in range(pages)):
+                return base
+        raise AssertionError(f"the pool has no {pages} adjacent locked pages")
+
+    def secure_dram(self) -> Planted:
+        return self._target(self.layout.ownership_base - PAGE_SIZE)
+
+    def carve_out(self) -> Planted:
+        return self._target(self.layout.secure_base - PAGE_SIZE)
+
+    def secure_sram(self) -> Planted:
+        return self._target(SECURE_SRAM.end - PAGE_SIZE)
+
+    def register(self, base: int, offset: int) -> int:
+        return self._watched(base + offset)
+
+    def stage2_entry(self, page: int) -> int:
+        return self._watched(self.layout.carve_out_base + LEVEL3_OFFSET + page_index(page) * ENTRY_BYTES)
+
+    def plant(self, address: int, state: PageState) -> Planted:
+        assert self.state(address) is state, f"page {address:#x} is {self.state(address).name}, not {state.name}"
+        planted, content = planted_page(address)
+        self._system.machine.write_physical(address, content)
+        self.arm()
+        return planted
+
+    def reached_while_locked(self, page: int) -> bool:
+        timing = self.evidence.dma_at(page)
+        assert timing.locked, f"page {page:#x} was not locked in the meantime"
+        if timing.during_lock and not timing.after_lock:
+            self.credit("CMD_SYNC: LOCK returned when the burst in flight had been performed")
+        return timing.after_lock
+
+    def altered(self, address: int) -> bool:
+        before = self._handed_out[address]
+        return self._read(address, len(before)) != before
+
+    def state(self, page: int) -> PageState:
+        return self._read_ownership().state(page)
+
+    def is_revoked(self, page: int) -> bool:
+        return self._read_ownership().is_revoked(page)
+
+    def table_changed(self) -> bool:
+        return bool((self._read_ownership().entries != self._ownership.entries).any())
+
+    def plant_secure_registers(self, block_for: BlockFor) -> None:
+        self._planter.plant(block_for)
+
+    def secure_registers_were_planted(self) -> bool:
+        return self._planter.has_planted
+
+    def arm(self) -> None:
+        self.evidence.clear()
+        self._ownership = self._read_ownership()
+
+    def credit(self, what: str) -> None:
+        self.evidence.credit(what)
+
+    def _target(self, address: int) -> Planted:
+        """Plant ``address`` for the time of the attack; a page of the attacker's own if the scene is lifted."""
+        address = self._own_page() if self.lifted else address
+        planted, content = planted_page(address)
+        self._before.setdefault(address, self._read(address, PAGE_SIZE))
+        self._system.machine.write_physical(address, content)
+        self._handed_out[address] = content
+        self.arm()
+        return planted
+
+    def _watched(self, address: int) -> int:
+        address = self._own_page() if self.lifted else address
+        self._handed_out[address] = self._read(address, ENTRY_BYTES)
+        self.arm()
+        return address
+
+    def _own_page(self) -> int:
+        if self._spare is None:
+            self._spare = self._hostile.take_page()
+        assert self.state(self._spare) is PageState.NORMAL
+        return self._spare
+
+    def _read(self, address: int, size: int) -> bytes:
+        """Memory, or a device's register without its side effects."""
+        for device in self._devices():
+            if address in device.window:
+                return device.values[address - device.window.base].to_bytes(ENTRY_BYTES, "little")
+        return self._system.machine.read_physical(address, size)
+
+    def _devices(self) -> tuple[Device, ...]:
+        board = self._system.board
+        return (board.tzasc, board.tzpc, board.smmu)
+
+    def _locked_pages(self) -> list[int]:
+        return [int(page) for page in self._read_ownership().pages_in(PageState.LOCKED)]
+
+    def _read_ownership(self) -> Ownership:
+        return read_ownership(self._system.machine, self.layout)
+
+
+def planted_page(address: int) -> tuple[Planted, bytes]:
+    """What a planted page at ``address`` holds: bytes that occur nowhere else."""
+    seed = hashlib.sha256(f"planted at {address:#x}".encode()).digest()
+    secret = int.from_bytes(seed[:8], "little")
+    block = (seed[8] % 62 + 2) << GIB_SHIFT  # within 36 bits, and neither devices nor the first GiB of DRAM
+    content = bytearray((seed * (PAGE_SIZE // len(seed)))[:PAGE_SIZE])
+    code = returning(secret)
+    content[: len(code)] = code
+    content[VALUE_OFFSET : VALUE_OFFSET + ENTRY_BYTES] = secret.to_bytes(ENTRY_BYTES, "little")
+    entries = b"".join((base | BLOCK_DESCRIPTOR).to_bytes(ENTRY_BYTES, "little") for base in (block, DRAM_BASE))
+    content[TABLE_OFFSET : TABLE_OFFSET + len(entries)] = entries
+    return Planted(address, secret, block), bytes(content)
