@@ -13,7 +13,7 @@ from nworld.attacks.kernel import HostileKernel, Playbook
 from .attacked_model import attacked_medium
 from .judge import Judge
 from .planted_registers import RegisterPlanter
-from .system import Images, System
+from .system import Generation, Images, System
 
 DRAM_BYTES = 64 * MIB
 PROMPT = "a"
@@ -53,52 +53,64 @@ def run(
 ) -> tuple[Verdict, ...]:
     """Play ``attacks`` on one phone, while and after it serves a model; ``done`` is told of each as it ends.
 
-    ``lifted``: every target is an ordinary page, and every other protection is given what it asks for; an attack that
-    does not get through then is none.
+    After an attack that got through the phone cannot be trusted: those that are left get a fresh one. ``lifted``: every
+    target is an ordinary page, and every other protection is given what it asks for; an attack that does not get
+    through then is none.
     """
     images = images or Images.load()
-    stored = attacked_medium()
-    system = System(DRAM_BYTES, images=images, normal_kernel=HostileKernel)
-    try:
-        system.board.trusted.provision(stored.slot)
-        system.board.storage.insert(stored.content, writable=True)
-        system.boot()
-        battle = _Battle(system, images, Hostile(system.normal, system.probe, stored.layout), lifted, done)
-        return battle.fight(sorted(attacks, key=lambda attack: list(Moment).index(attack.begins)))
-    finally:
-        system.dispose()
+    due = sorted(attacks, key=lambda attack: list(Moment).index(attack.begins))
+    verdicts: list[Verdict] = []
+    while due:
+        battle = Battle(images, lifted=lifted)
+        try:
+            battle.fight(due, lambda verdict: (verdicts.append(verdict), done(verdict)))
+        except Breach:
+            pass
+        finally:
+            battle.system.dispose()
+        due = due[len(verdicts) - (len(attacks) - len(due)) :]
+    return tuple(verdicts)
 
 
-class _Battle:
-    def __init__(
-        self, system: System, images: Images, hostile: Hostile, lifted: bool, done: Callable[[Verdict], None]
-    ) -> None:
-        self._system = system
-        self._hostile = hostile
-        planter = RegisterPlanter(system.machine, images.gate, system.machine.layout.secure_base)
-        system.secure.gate = planter
-        self._judge = Judge(system, hostile, planter, lifted=lifted)
-        self._done = done
-        self._verdicts: list[Verdict] = []
+class Breach(Exception):
+    """An attack got through."""
 
-    def fight(self, attacks: Sequence[Attack]) -> tuple[Verdict, ...]:
-        assert isinstance(self._system.normal, HostileKernel)
-        playbook = Playbook(attacks, self._hostile, self._judge, self._begun, self._ended)
-        self._system.normal.playbook = playbook
-        self._system.open(self._hostile.medium.slot)
-        while not playbook.is_over and not playbook.has_business_at(Moment.CLOSED):
-            self._system.generate(PROMPT, TOKENS)
-        self._system.close()
-        self._system.run("attacks", playbook.play, Moment.CLOSED)
+
+class Battle:
+    """A phone with a hostile normal kernel, booted."""
+
+    def __init__(self, images: Images, *, lifted: bool = False) -> None:
+        stored = attacked_medium()
+        self.system = System(DRAM_BYTES, images=images, normal_kernel=HostileKernel)
+        self.system.board.trusted.provision(stored.slot)
+        self.system.board.storage.insert(stored.content, writable=True)
+        self.system.boot()
+        self.hostile = Hostile(self.system.normal, self.system.probe, stored.layout)
+        planter = RegisterPlanter(self.system.machine, images.gate, self.system.machine.layout.secure_base)
+        self.system.secure.gate = planter
+        self.judge = Judge(self.system, self.hostile, planter, lifted=lifted)
+
+    def fight(self, attacks: Sequence[Attack], done: Callable[[Verdict], object]) -> Generation:
+        """Serve a model, under ``attacks``: what the last request gave. Raises Breach when one got through."""
+
+        def begun(_: Attack) -> None:
+            self.judge.arm()
+
+        def ended(attack: Attack, through: bool) -> None:
+            by = self.judge.evidence.stopped_by()
+            self.judge.end()
+            done(Verdict(attack.name, attack.tries, not through, NOTHING if through else by or NOTHING))
+            if through and not self.judge.lifted:
+                raise Breach(attack.name)
+
+        playbook = Playbook(attacks, self.hostile, self.judge, begun, ended)
+        assert isinstance(self.system.normal, HostileKernel)
+        self.system.normal.playbook = playbook
+        self.system.open(self.hostile.medium.slot)
+        generation = self.system.generate(PROMPT, TOKENS)
+        while playbook.wants_a_token:
+            generation = self.system.generate(PROMPT, TOKENS)
+        self.system.close()
+        self.system.run("attacks", playbook.play, Moment.CLOSED)
         assert playbook.is_over
-        return tuple(self._verdicts)
-
-    def _begun(self, _: Attack) -> None:
-        self._judge.arm()
-
-    def _ended(self, attack: Attack, through: bool) -> None:
-        by = self._judge.evidence.stopped_by()
-        self._judge.end()
-        verdict = Verdict(attack.name, attack.tries, not through, NOTHING if through else by or NOTHING)
-        self._verdicts.append(verdict)
-        self._done(verdict)
+        return generation

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from emulator.devices.trusted import Slot, fuse_key
 from emulator.memory_map import PAGE_SIZE
-from nworld.attacks.hostile import Medium
+from nworld.attacks.hostile import SCRATCH_BLOCKS, Medium
 from sworld.package import HEADER_SIZE, SHARED, Contents, Identity, Package, pack
 from sworld.rope import rotation_steps
 from sworld.shape import Kind, ModelObject, ModelShape, layer_objects, shared_objects
@@ -28,7 +28,6 @@ SHAPE = ModelShape(
 )
 SLOT = "assistant"
 VERSION, OLDER_VERSION = 2, 1
-SCRATCH_BLOCKS = 2
 BYTES, BEGIN, END, UNKNOWN = 256, 0, 1, 2
 
 

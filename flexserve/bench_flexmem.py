@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from emulator.memory_map import BLOCK_SIZE, DRAM_BASE, DRAM_MAX, DRAM_MIN, GIB, MIB, NORMAL_IMAGE_END, PAGE_SIZE, DramLayout
+from emulator.memory_map import BLOCK_SIZE, DRAM_MAX, DRAM_MIN, GIB, MIB, NORMAL_IMAGE_END, PAGE_SIZE, DramLayout
 from flexserve.errors import UserError
 from flexserve.loop_phone import LoopPhone
 from monitor.abi import MAX_CALL_INSTRUCTIONS, PAGES_PER_CALL
@@ -35,7 +35,7 @@ class FlexMemFigures:
 def lock_and_reclaim(size: int, seed: int, progress: Callable[[int], None]) -> FlexMemFigures:
     """``size`` bytes of Flex-Mem in extents of 1 to PAGES_PER_CALL pages, shuffled by ``seed``.
 
-    Half of the extents are reclaimed in between, so that locked and free ones mix. ``progress`` takes pages done.
+    ``progress`` takes bytes done.
     """
     extents = _extents(size, seed)
     with closing(LoopPhone(_dram_for(size))) as phone:
@@ -49,7 +49,7 @@ def lock_and_reclaim(size: int, seed: int, progress: Callable[[int], None]) -> F
             batch.reverse()
             _load_table(phone, batch)
             phone.loop("reclaim_loop", TABLE, len(batch))
-            progress(sum(pages for _, pages in batch))
+            progress(sum(pages for _, pages in batch) * PAGE_SIZE)
         seconds = time.perf_counter() - started
         longest = phone.longest_call()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -88,5 +88,3 @@ def _mark(phone: LoopPhone, extents: list[tuple[int, int]]) -> None:
 def _load_table(phone: LoopPhone, extents: list[tuple[int, int]]) -> None:
     phone.machine.write_physical(TABLE, b"".join(TABLE_ENTRY.pack(*extent) for extent in extents))
 
-
-assert DRAM_BASE < TABLE and BATCH * TABLE_ENTRY.size <= BLOCK_SIZE

@@ -4,20 +4,73 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator import gate
+from emulator.gate import Flow
 from emulator.image import Image
 from emulator.machine import Machine, StopReason
 from emulator.memory_map import MIB, DramLayout
 from emulator.native import ffi, lib
 from flexserve import qemu_peer
+from flexserve.loop_phone import LoopPhone
+from flexserve.system import System
+from monitor.abi import FLEX_VERSION
 
 DRAM_BYTES = 256 * MIB  # as QEMU is given
 WARM_UP = 100_000
 ROUND_TRIPS = 4_000_000
 ROUND_TRIP_INSTRUCTIONS = 5
 ROUNDS = 3
+FAST_CALLS = 400_000
+SECURE_CALLS = 40_000
+PYTHON_CALLS = 10_000
+
+
+@dataclass(frozen=True)
+class MonitorRates:
+    """Through the real monitor. A switch is one way; ``python_smc_per_s`` is a kernel's flow that makes calls."""
+
+    fast_call_per_s: float
+    fast_call_instructions: int
+    world_switch_per_s: float
+    python_smc_per_s: float
+
+
+def through_the_monitor() -> MonitorRates:
+    """Time FLEX_VERSION and SECURE_CALL from guest loops, and FLEX_VERSION from a flow of the normal kernel."""
+    with closing(LoopPhone(DRAM_BYTES)) as phone:
+        fast = _rate(FAST_CALLS, lambda: phone.loop("version_loop", FAST_CALLS))
+        switches = _rate(2 * SECURE_CALLS, lambda: phone.loop("switch_loop", SECURE_CALLS))
+        phone.watch_calls()
+        phone.loop("version_loop", 1)
+        instructions = phone.longest_call()
+    system = System(DRAM_BYTES)
+    try:
+        system.boot()
+        python = _rate(PYTHON_CALLS, lambda: system.run("versions", _versions, PYTHON_CALLS))
+    finally:
+        system.dispose()
+    return MonitorRates(fast, instructions, switches, python)
+
+
+def _versions(count: int) -> Flow[None]:
+    for _ in range(count):
+        yield from gate.smc(FLEX_VERSION.function)
+
+
+def _rate(count: int, work: Callable[[], object]) -> float:
+    """``count`` a second: the median of a few rounds, after one to warm up."""
+    work()
+    seconds = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return count / statistics.median(seconds)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ SAME_LEVEL = 1
 STAGE1_WALK = 1 << 7
 FAULTS = {0b0000: "address size", 0b0001: "translation", 0b0010: "access flag", 0b0011: "permission"}
 EXTERNAL = 0x10
+MOST_REFUSALS = 3
 
 
 @dataclass
@@ -58,7 +59,10 @@ class Evidence:
         """Everything that refused since `clear`, in order; empty if nothing did."""
         self._events.drain()
         refusals = [refusal for event, call in self._with_calls() if (refusal := _refusal(event, call))]
-        return ", ".join(dict.fromkeys([*refusals, *self._credits]))
+        distinct = list(dict.fromkeys(refusals))
+        if len(distinct) > MOST_REFUSALS:  # a sweep over many calls: what they answered, without their names
+            distinct = list(dict.fromkeys(refusal.split(": ")[-1] for refusal in distinct))
+        return ", ".join([*distinct, *self._credits])
 
     def dma_at(self, page: int) -> DmaTiming:
         """When DMA has reached ``page``, as seen from the LOCK that took it."""

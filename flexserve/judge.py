@@ -135,7 +135,8 @@ class Judge:
         return planted
 
     def _watched(self, address: int) -> int:
-        address = self._own_page() if self.lifted else address
+        if self.lifted:
+            return self._target(address).address
         self._handed_out[address] = self._read(address, ENTRY_BYTES)
         self.arm()
         return address

@@ -16,15 +16,17 @@ from monitor.abi import (
     MEM_NEXT_RELEASED,
     MEM_RECALL,
     MEM_RECLAIM,
+    Status,
 )
-from monitor.services.calls import over_extent, succeed
+from monitor.services.calls import CallFailed, invoke, over_extent, succeed
 
-from .pages import MAX_ORDER, OutOfPages, PageAllocator
+from .pages import MAX_ORDER, PageAllocator
 from .secure import SecureDriver
 
 RECALL_TICKS = 4_000_000  # what the secure world gets to choose its pages and clear its mappings
 RECALL_TICKS_PER_PAGE = 200
 POLL_PAUSE = 200_000  # instructions between two polls that delivered nothing
+FREE_COST = 32  # instructions to free one page and coalesce
 USED_BYTE = 0xA5  # what the memory's next user leaves in it
 
 
@@ -114,17 +116,31 @@ class FlexMem:
         return came
 
     def _force(self, owed: int) -> Flow[int]:
-        """After the deadline: take ``owed`` granted pages without the secure world, then let it acknowledge."""
+        """After the deadline: take ``owed`` locked pages without the secure world, then let it acknowledge."""
         taken = 0
         for base, pages in runs(self.state.granted):
-            count = min(pages, owed - taken)
-            yield from over_extent(MEM_RECLAIM, base, count, FORCE)
-            yield from self._reuse(base, count)
-            taken += count
-            if taken == owed:
-                break
+            taken += yield from self._force_run(base, min(pages, owed - taken))
         self.state.counts.forced += taken
         yield from self._secure.poll()
+        return taken
+
+    def _force_run(self, base: int, pages: int) -> Flow[int]:
+        """FORCE what is locked of a run; in a window that is not all locked, page by page. Pages taken."""
+        taken, end = 0, base + pages * PAGE_SIZE
+        window = pages
+        while base < end:
+            status, done, *_ = yield from invoke(MEM_RECLAIM, base, min(window, (end - base) // PAGE_SIZE), FORCE)
+            if status == Status.SUCCESS:
+                yield from self._reuse(base, done)
+                taken, base = taken + done, base + done * PAGE_SIZE
+            elif status == Status.NOT_OWED:
+                break  # the secure world has declined the rest before it locked it
+            elif status != Status.WRONG_STATE:
+                raise CallFailed(MEM_RECLAIM, (base, window, FORCE), status)
+            elif window == 1:
+                base += PAGE_SIZE
+            else:
+                window = 1
         return taken
 
     def _reuse(self, base: int, pages: int) -> Flow[None]:
@@ -142,9 +158,6 @@ class FlexMem:
         yield from charge(pages * FREE_COST)
 
 
-FREE_COST = 32  # instructions to free one page and coalesce
-
-
 def extent(base: int, pages: int) -> range:
     """Addresses of the pages from ``base``."""
     return range(base, base + pages * PAGE_SIZE, PAGE_SIZE)
@@ -159,6 +172,3 @@ def runs(pages: set[int]) -> list[tuple[int, int]]:
         else:
             found.append((page, 1))
     return found
-
-
-__all__ = ["Counts", "FlexMem", "FlexMemState", "LeftoverBytes", "OutOfPages", "extent", "runs"]

@@ -324,9 +324,10 @@ static void on_interrupt(uc_engine *engine, uint32_t number, void *user)
 {
 	struct machine *machine = user;
 	struct core *core = &machine->core;
+	uint64_t pc = core_read_register(machine, REGISTER_PC);
 
-	uncount_rest_of_block(core, core_read_register(machine, REGISTER_PC));
-	if (!exception_from_engine(machine, number)) {
+	uncount_rest_of_block(core, pc);
+	if (!exception_from_engine(machine, number, pc)) {
 		snprintf(machine->error, sizeof machine->error, "the engine raised exception %u, which no guest can cause",
 			 number);
 		core->lost = true;

@@ -79,39 +79,69 @@ static void watch_progress(struct core *core)
 	core->stuck++;
 }
 
+/* One call of the engine for many registers: half of what an exception costs is reading and writing them. */
+static void read_registers(struct machine *machine, const int *registers, uint64_t *values, int count)
+{
+	void *pointers[8];
+
+	for (int i = 0; i < count; i++) {
+		pointers[i] = &values[i];
+	}
+	uc_reg_read_batch(machine->core.engine, registers, pointers, count);
+}
+
+static void write_registers(struct machine *machine, const int *registers, const uint64_t *values, int count)
+{
+	const void *pointers[8];
+
+	for (int i = 0; i < count; i++) {
+		pointers[i] = &values[i];
+	}
+	uc_reg_write_batch(machine->core.engine, registers, (void *const *)pointers, count);
+}
+
+static void report(struct machine *machine, const struct exception *exception, unsigned level)
+{
+	event(machine, EVENT_EXCEPTION, exception->syndrome, exception->has_far ? exception->far : 0,
+	      exception->return_address, level, exception->target, exception->has_ipa ? exception->ipa : 0,
+	      exception->vector, core_translation_registers(machine)->scr_el3 & SCR_NS);
+}
+
 void exception_take(struct machine *machine, const struct exception *exception)
 {
-	uc_engine *engine = machine->core.engine;
-	uint32_t pstate = 0, entered = PSTATE_DAIF | exception->target << 2 | 1;
-	unsigned level, target = exception->target;
-	uint64_t sp = 0, vbar = 0;
+	unsigned target = exception->target;
+	const int before[] = {UC_ARM64_REG_PSTATE, UC_ARM64_REG_SP, banked_sp(target), vbar_registers[target]};
+	uint64_t old[] = {0, 0, 0, 0};
+	enum { PSTATE, SP, TARGET_SP, VBAR };
+	unsigned level;
+	bool own_sp;
 
-	uc_reg_read(engine, UC_ARM64_REG_PSTATE, &pstate);
-	level = pstate >> 2 & 3;
-	event(machine, EVENT_EXCEPTION, exception->syndrome, exception->has_far ? exception->far : 0,
-	      exception->return_address, level, target, exception->has_ipa ? exception->ipa : 0, exception->vector,
-	      core_translation_registers(machine)->scr_el3 & SCR_NS);
+	read_registers(machine, before, old, 4);
+	level = old[PSTATE] >> 2 & 3;
+	own_sp = old[PSTATE] & 1;
+	report(machine, exception, level);
 	watch_progress(&machine->core);
 
-	uc_reg_write(engine, elr_registers[target], &exception->return_address);
-	if (exception->vector == VECTOR_SYNC || exception->vector == VECTOR_SERROR) {
-		uc_reg_write(engine, esr_registers[target], &exception->syndrome);
-	}
 	if (exception->has_far) {
-		uc_reg_write(engine, far_registers[target], &exception->far);
+		uc_reg_write(machine->core.engine, far_registers[target], &exception->far);
 	}
 	if (exception->has_ipa && target == 2) {
 		set_sysreg(machine, HPFAR_EL2, exception->ipa >> PAGE_SHIFT << 4);
 	}
-	uc_reg_read(engine, UC_ARM64_REG_SP, &sp);
-	uc_reg_write(engine, banked_sp(pstate & 1 ? level : 0), &sp);
-	uc_reg_write(engine, UC_ARM64_REG_PSTATE, &entered);
-	write_spsr(machine, target, pstate);
-	uc_reg_read(engine, banked_sp(target), &sp);
-	uc_reg_write(engine, UC_ARM64_REG_SP, &sp);
-	uc_reg_read(engine, vbar_registers[target], &vbar);
-	vbar += exception->vector + (level < target ? 0x400 : pstate & 1 ? 0x200 : 0);
-	uc_reg_write(engine, UC_ARM64_REG_PC, &vbar);
+	/* The stack pointer of the old level is banked; then the new level's is in use. The engine banks neither. */
+	{
+		unsigned old_bank = own_sp ? level : 0;
+		const int after[] = {banked_sp(old_bank), UC_ARM64_REG_SP, UC_ARM64_REG_PSTATE, elr_registers[target],
+				     esr_registers[target]};
+		const uint64_t new[] = {old[SP], old_bank == target ? old[SP] : old[TARGET_SP],
+					PSTATE_DAIF | target << 2 | 1, exception->return_address, exception->syndrome};
+		bool syndrome = exception->vector == VECTOR_SYNC || exception->vector == VECTOR_SERROR;
+
+		write_registers(machine, after, new, syndrome ? 5 : 4);
+	}
+	write_spsr(machine, target, (uint32_t)old[PSTATE]);
+	core_write_register(machine, REGISTER_PC,
+			    old[VBAR] + exception->vector + (level < target ? 0x400 : own_sp ? 0x200 : 0));
 	if (target == 3 && level < 3) {
 		core_entered_el3(machine);
 	}
@@ -223,9 +253,8 @@ void exception_undefined(struct machine *machine)
 			 core_read_register(machine, REGISTER_PC));
 }
 
-bool exception_from_engine(struct machine *machine, uint32_t number)
+bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc)
 {
-	uint64_t pc = core_read_register(machine, REGISTER_PC);
 	unsigned level = current_level(machine);
 
 	switch (number) {

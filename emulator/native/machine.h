@@ -281,7 +281,7 @@ struct exception {
 
 void exception_take(struct machine *machine, const struct exception *exception);
 /* An exception that the engine reports by number; false: none that the architecture knows. */
-bool exception_from_engine(struct machine *machine, uint32_t number);
+bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc);
 void exception_undefined(struct machine *machine);
 void exception_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address);
 /* The abort of a cache maintenance or address translation instruction. */

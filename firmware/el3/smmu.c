@@ -49,12 +49,6 @@ static void enqueue(uint64_t low, uint64_t high)
 	producer = (producer + 1) % (2 * COMMAND_SLOTS);
 }
 
-static void submit(void)
-{
-	dsb_system();
-	device_write(SMMU_BASE + SMMU_CMDQ_PROD, producer);
-}
-
 /* CONS passes CMD_SYNC only when everything before it has taken effect and earlier DMA is done (4.6). */
 static void wait_until_consumed(void)
 {
@@ -66,14 +60,20 @@ static void wait_until_consumed(void)
 	panic("smmu: the command queue does not drain");
 }
 
+static void synchronise(void)
+{
+	enqueue(CMD_SYNC, 0);
+	dsb_system();
+	device_write(SMMU_BASE + SMMU_CMDQ_PROD, producer);
+	wait_until_consumed();
+}
+
 void smmu_invalidate(const struct extent *extent)
 {
 	for (uint64_t page = extent->first; page < extent->first + extent->pages; page++) {
 		enqueue(CMD_TLBI_S2_IPA | (uint64_t)VMID_STORAGE << CMD_VMID_SHIFT, page_address(page) | CMD_LEAF);
 	}
-	enqueue(CMD_SYNC, 0);
-	submit();
-	wait_until_consumed();
+	synchronise();
 }
 
 static void write_stream_table(uint64_t *stream_table, uint64_t storage_root)
@@ -128,9 +128,7 @@ void smmu_start(const struct dram_layout *layout)
 	set_control(SMMU_CR0_CMDQEN_MASK);
 	enqueue(CMD_CFGI_ALL, CMD_CFGI_ALL_RANGE);
 	enqueue(CMD_TLBI_NSNH_ALL, 0);
-	enqueue(CMD_SYNC, 0);
-	submit();
-	wait_until_consumed();
+	synchronise();
 	set_control(SMMU_CR0_CMDQEN_MASK | SMMU_CR0_EVENTQEN_MASK);
 	set_control(SMMU_CR0_CMDQEN_MASK | SMMU_CR0_EVENTQEN_MASK | SMMU_CR0_SMMUEN_MASK);
 }

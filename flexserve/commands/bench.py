@@ -6,8 +6,12 @@ import dataclasses
 import json
 
 import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
-from flexserve.commands.parameters import as_json
+from emulator.memory_map import GIB, MIB
+from flexserve.commands.parameters import Size, as_json
 
 
 @click.group()
@@ -18,19 +22,49 @@ def bench() -> None:
 @bench.command()
 @as_json
 def smc(as_json: bool) -> None:
-    """SMC round trips a second, beside QEMU's."""
+    """SMC round trips a second: an empty vector, beside QEMU's; the real monitor; world switches; Python kernels."""
     from firmware.build import image_path
-    from flexserve.bench_smc import bare_loop
+    from flexserve.bench_smc import bare_loop, through_the_monitor
 
-    rates = bare_loop(image_path("smc_loop"))
-    if rates.missing:
-        click.echo(f"no figure of QEMU's: {rates.missing}", err=True)
+    bare = bare_loop(image_path("smc_loop"))
+    monitor = through_the_monitor()
+    if bare.missing:
+        click.echo(f"no figure of QEMU's: {bare.missing}", err=True)
     if as_json:
-        figures = dataclasses.asdict(rates)
+        figures = {**dataclasses.asdict(bare), **dataclasses.asdict(monitor)}
         del figures["missing"]
         click.echo(json.dumps(figures))
         return
-    click.echo(f"SMC to an empty vector, our core  {rates.core_smc_per_s:>12,.0f} /s")
-    if rates.qemu_per_s:
-        click.echo(f"the same on QEMU                  {rates.qemu_per_s:>12,.0f} /s")
-        click.echo(f"ratio                             {rates.core_smc_per_s / rates.qemu_per_s:>12.2f}")
+    table = Table("what", "a second", "of QEMU's", box=None, header_style="dim", pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for what, rate in (
+        ("SMC to an empty EL3 vector", bare.core_smc_per_s),
+        ("the same ELF on QEMU", bare.qemu_per_s),
+        (f"FLEX_VERSION through the monitor, {monitor.fast_call_instructions} instructions", monitor.fast_call_per_s),
+        ("world switches, one way", monitor.world_switch_per_s),
+        ("SMCs by a flow of a Python kernel", monitor.python_smc_per_s),
+    ):
+        if rate is not None:
+            table.add_row(what, f"{rate:,.0f}", f"{rate / bare.qemu_per_s:.2f}" if bare.qemu_per_s else "")
+    Console(highlight=False).print(table)
+
+
+@bench.command()
+@click.option("--size", type=Size(), default=4 * GIB, metavar="SIZE", show_default="4G", help="Flex-Mem, 1M and up.")
+@click.option("--seed", type=click.IntRange(0), default=0, metavar="S", show_default=True, help="Of the order.")
+@as_json
+def flexmem(size: int, seed: int, as_json: bool) -> None:
+    """Lock and reclaim Flex-Mem, extent by extent in random order, from guest loops."""
+    from flexserve.bench_flexmem import lock_and_reclaim
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
+        task = progress.add_task("locking and reclaiming", total=size)
+        figures = lock_and_reclaim(size, seed, lambda done: progress.advance(task, done))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(figures)))
+        return
+    click.echo(f"{size // MIB:,} MiB, {figures.pages:,} pages: {figures.pages_per_s:,.0f} pages/s locked and reclaimed")
+    click.echo(f"longest call: {figures.max_call_instructions:,} instructions, bound {figures.call_bound:,}")
+    click.echo(f"peak memory of this process: {figures.max_rss_mib:,.0f} MiB")

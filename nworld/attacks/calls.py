@@ -188,7 +188,8 @@ def _arbitrary(_: Hostile, scene: Scene) -> Flow[bool]:
     scene.arm()
     for call in (row for row in CALLS if row.is_fast and row.args and row not in harmless):
         for turn in range(SWEEP_ROUNDS):
-            status, *_ = yield from invoke(call, *noise(f"{call.name} {turn}"))
+            arguments = (0,) if scene.lifted else noise(f"{call.name} {turn}")
+            status, *_ = yield from invoke(call, *arguments)
             if status >= Status.SUCCESS:
                 return True
     return scene.table_changed()
@@ -220,5 +221,5 @@ ATTACKS = (
     Attack("unknown-function", "calls functions that no table names", _all_refused(_unknown())),
     Attack("reserved-bits", "sets reserved bits in function identifiers", _all_refused(_reserved(), DRAM_BASE, 1)),
     Attack("smc-immediate", "makes a call with an immediate that is not zero", _immediate),
-    Attack("arbitrary-registers", "makes each fast call with noise in every register", _arbitrary, control=False),
+    Attack("arbitrary-registers", "makes each fast call with noise in every register", _arbitrary),
 )

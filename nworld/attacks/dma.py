@@ -28,6 +28,7 @@ def _loaded(hostile: Hostile, scene: Scene) -> Planted:
 
 def _out(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
+        yield from hostile.fill_scratch()
         planted = target(hostile, scene)
         yield from hostile.dma(Command.WRITE, hostile.medium.scratch, planted.address)
         return (yield from hostile.read_back(hostile.medium.scratch, VALUE_OFFSET)) == planted.secret
@@ -37,6 +38,7 @@ def _out(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
 
 def _in(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
+        yield from hostile.fill_scratch()
         planted = target(hostile, scene)
         yield from hostile.dma(Command.READ, hostile.medium.scratch, planted.address)
         return scene.altered(planted.address)
@@ -51,6 +53,7 @@ def _in_flight(command: Command) -> Callable[[Hostile, Scene], Script[bool]]:
     """
 
     def script(hostile: Hostile, scene: Scene) -> Script[bool]:
+        yield from hostile.fill_scratch()
         yield from hostile.kernel.flexmem.press(1)
         hostile.grant_limit = 1
         block, page, _ = yield from until(Moment.LOAD)
@@ -70,6 +73,7 @@ def _during_reclaim(hostile: Hostile, scene: Scene) -> Flow[bool]:
 
     The burst before it reads a page of the same extent that is ALLOCATED, and so mapped all the time.
     """
+    yield from hostile.fill_scratch()
     base, pages = yield from _released_extent(hostile, scene)
     target = base + (pages - 1) * PAGE_SIZE
     planted = scene.plant(target, PageState.ALLOCATED if scene.lifted else PageState.RELEASED)
@@ -102,7 +106,7 @@ ATTACKS = (
     Attack("dma-write-locked", "moves a block from storage into a locked page", _in(_loaded)),
     Attack("dma-read-secure-dram", "moves secure DRAM to storage", _out(lambda _, scene: scene.secure_dram())),
     Attack("dma-write-carve-out", "moves a block into the monitor's carve-out", _in(lambda _, scene: scene.carve_out())),
-    Attack("dma-out-across-lock", "begins DMA out of a page before its lock, to end after it", _in_flight(Command.WRITE)),
-    Attack("dma-in-across-lock", "begins DMA into a page before its lock, to end after it", _in_flight(Command.READ)),
+    Attack("dma-out-across-lock", "begins DMA out of a page before its lock, to end after it", _in_flight(Command.WRITE), control=False),
+    Attack("dma-in-across-lock", "begins DMA into a page before its lock, to end after it", _in_flight(Command.READ), control=False),
     Attack("dma-during-reclaim", "moves a page to storage while it is being reclaimed", _during_reclaim),
 )

@@ -26,6 +26,8 @@ from nworld.storage import TransferFailed
 UPPER_HALF = 0xFFFF_FF80_0000_0000  # the lowest address that TTBR1_EL1 translates, T1SZ = 25
 WARM_PAGES = 4  # of every grant
 WARM_VALUE = 0x600D_C0DE
+SCRATCH_BLOCKS = 2
+PATTERN = b"all your base   " * (PAGE_SIZE // 16)
 
 _MOVES = ((0xD280_0000, 0), (0xF2A0_0000, 16), (0xF2C0_0000, 32), (0xF2E0_0000, 48))  # MOVZ, MOVK of x0 by shift
 _RET = 0xD65F_03C0
@@ -180,6 +182,15 @@ class Hostile:
         except TransferFailed:
             return False
         return True
+
+    def fill_scratch(self) -> Flow[None]:
+        """Put a pattern of our own into the scratch blocks, by way of a page of our own: DMA works."""
+        page = self.take_page()
+        yield from write(page, PATTERN)
+        for block in range(SCRATCH_BLOCKS):
+            moved = yield from self.dma(Command.WRITE, self.medium.scratch + block, page)
+            assert moved, "storage does not take a page that is the normal world's own"
+        self.free_page(page)
 
     def read_back(self, block: int, offset: int) -> Flow[int | None]:
         """8 bytes of a block of the medium, by way of a page of our own."""

@@ -39,6 +39,11 @@ class Playbook:
     def is_over(self) -> bool:
         return not self._due and self._script is None
 
+    @property
+    def wants_a_token(self) -> bool:
+        """Whether an attack is left that needs a model to be served."""
+        return not self.is_over and not self.has_business_at(Moment.CLOSED)
+
     def has_business_at(self, moment: Moment) -> bool:
         """Whether an attack goes on or begins at ``moment``."""
         if self._script:

@@ -79,6 +79,32 @@ def test_recall_of_any_size_at_any_token_changes_no_token(token: int, pages: int
     system.dispose()
 
 
+class Impatient(NormalKernel):
+    """Takes memory back while it serves a load, after the blocks have arrived and before it says so."""
+
+    loads = 0
+
+    def _load_blocks(self, block: int, base: int, pages: int) -> Flow[Registers]:
+        answer = yield from super()._load_blocks(block, base, pages)
+        self.loads += 1
+        if self.loads in (4, 6, 11, 30):
+            yield from self.flexmem.press(25 if self.loads < 30 else 1_000_000)
+        return answer
+
+
+@pytest.mark.parametrize("secure_kernel", [SecureKernel, Unwilling])
+def test_recall_in_the_middle_of_a_load_changes_no_token(
+    secure_kernel: type[SecureKernel], expected: tuple[int, ...]
+) -> None:
+    system = phone(package(MODEL), normal_kernel=Impatient, secure_kernel=secure_kernel)
+    before = system.normal.pages.free_pages
+    assert generate(system, recalls=((3, 20), (6, 1_000_000))).tokens == expected
+    assert isinstance(system.normal, Impatient) and system.normal.loads > 30
+    system.close()
+    assert system.normal.pages.free_pages == before
+    system.dispose()
+
+
 def test_unwilling_secure_world_loses_exactly_what_it_owes(expected: tuple[int, ...]) -> None:
     system = phone(package(MODEL), secure_kernel=Unwilling)
     assert generate(system, recalls=((4, 90),)).tokens == expected
