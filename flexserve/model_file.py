@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Buffer
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -22,7 +21,7 @@ MANIFEST_LIMIT = 4096  # bytes from the start in which a package says what it is
 class StoredModel:
     """A package as the storage medium holds it, and the slot that the device is provisioned with for it."""
 
-    medium: Buffer
+    medium: bytes | mmap.mmap
     slot: Slot
 
 

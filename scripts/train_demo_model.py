@@ -65,16 +65,16 @@ class Course:
         self.words = corpus.vocabulary(chapters)
         self.tokenizer = Tokenizer.train((verse for chapter in chapters for verse in chapter.verses),
                                          self.shape.vocabulary)
-        self.ids, self.starts = self.tokenizer.stream(chapters)
-        self.held_out_ids, _ = self.tokenizer.stream(held_out)
+        self.text = self.tokenizer.stream(chapters)
+        self.held_out_ids = self.tokenizer.stream(held_out).ids
         output.parent.mkdir(parents=True, exist_ok=True)
 
     def run(self, network: Network, stage: training.Stage, budget: training.Budget) -> None:
         """One stage, with a file and its loss on the held-out text at every tenth."""
         parameters = sum(weight.numel() for weight in network.parameters())
-        click.echo(f"{parameters:,} parameters, {len(self.ids):,} training tokens, {stage}")
+        click.echo(f"{parameters:,} parameters, {len(self.text.ids):,} training tokens, {stage}")
         saved = 0.0
-        for report in training.train(network, self.ids, self.starts, stage, budget):
+        for report in training.train(network, self.text, self.tokenizer.inside_word(), stage, budget):
             line = f"step {report.step}, {report.minutes:.1f} min, loss {report.loss:.3f}"
             if report.progress >= saved + 0.1 or report.progress == 1:
                 saved = report.progress

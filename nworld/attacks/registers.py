@@ -90,6 +90,7 @@ def _registers(names: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Callable[
         scene.arm()
         after = yield from _visit(hostile, system, "normal", SECURE_CALL, Service.POLL)
         assert scene.secure_registers_were_planted()
+        expected = {name: before[name] if name in system else pattern("normal", name) for name in names(system)}
         tried = [name for name in names(system) if held[name] != before[name]]
         assert len(tried) > len(names(system)) // 2, f"of {names(system)} the worlds differ in {tried} only"
         changed = [name for name in tried if after[name] != before[name]]

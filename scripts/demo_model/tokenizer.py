@@ -33,6 +33,14 @@ class Piece:
     type: PieceType
 
 
+@dataclass(frozen=True)
+class Text:
+    """Chapters as one row of ids, each between <s> and </s>, and the places where verses start."""
+
+    ids: torch.Tensor
+    starts: torch.Tensor
+
+
 class Tokenizer:
     """Text to ids and back."""
 
@@ -69,8 +77,12 @@ class Tokenizer:
         """The text of some ids; control tokens vanish."""
         return str(self._processor.decode(tokens))
 
-    def stream(self, chapters: list[Chapter]) -> tuple[torch.Tensor, torch.Tensor]:
-        """All chapters as one row of ids, each between <s> and </s>, and the places where verses start."""
+    def inside_word(self) -> torch.Tensor:
+        """Which ids go on with a word, by id: pieces of letters without the word mark."""
+        return torch.tensor([piece.type == PieceType.NORMAL and piece.text.isalpha() for piece in self.pieces()])
+
+    def stream(self, chapters: list[Chapter]) -> Text:
+        """All chapters, in order."""
         ids: list[int] = []
         starts: list[int] = []
         for chapter in chapters:
@@ -79,4 +91,4 @@ class Tokenizer:
                 starts.append(len(ids))
                 ids += self.encode(verse)
             ids.append(END)
-        return torch.tensor(ids), torch.tensor(starts)
+        return Text(torch.tensor(ids), torch.tensor(starts))

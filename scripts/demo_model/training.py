@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from . import loops
 from .network import Network
-from .tokenizer import BEGIN
+from .tokenizer import BEGIN, Text
 
 BATCH           = 8         # windows a step, each as long as the context
 WEIGHT_DECAY    = 0.1
@@ -55,8 +55,8 @@ class Report:
     loss: float
 
 
-def train(network: Network, ids: Tensor, starts: Tensor, stage: Stage, budget: Budget) -> Iterator[Report]:
-    """Train in place on the stream `ids` with verses at `starts`; the caller may save at every report."""
+def train(network: Network, text: Text, inside_word: Tensor, stage: Stage, budget: Budget) -> Iterator[Report]:
+    """Train in place; `inside_word` is by token id. The caller may save at every report."""
     optimisers = make_optimisers(network)
     begun = time.monotonic()
     losses: list[float] = []
@@ -65,13 +65,13 @@ def train(network: Network, ids: Tensor, starts: Tensor, stage: Stage, budget: B
         progress = min(1.0, max(step / budget.steps, minutes / budget.minutes))
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate(stage, progress)
-        circling = loops.continuations(network, ids, starts) if stage.unlikelihood else None
+        circling = loops.continuations(network, text) if stage.unlikelihood else None
         network.train()
         network.serve(progress >= stage.serving_from)
-        loss = language_loss(network, window(ids, starts, network.shape.context))
+        loss = language_loss(network, window(text, network.shape.context))
         losses.append(loss.item())
         if circling is not None:
-            loss = loss + stage.unlikelihood * loops.unlikelihood(network, circling)
+            loss = loss + stage.unlikelihood * loops.unlikelihood(network, circling, inside_word)
         update(network, optimisers, loss)
         if step % REPORT_EVERY == 0 or progress == 1:
             yield Report(step, minutes, progress, sum(losses) / len(losses))
@@ -94,12 +94,11 @@ def rate(stage: Stage, progress: float) -> float:
     return stage.learning_rate * min(progress / WARM_UP, 1.0, (1 - progress) / (1 - stage.decay_from))
 
 
-def window(ids: Tensor, starts: Tensor, length: int) -> Tensor:
+def window(text: Text, length: int) -> Tensor:
     """A batch of `length` + 1 tokens each: <s>, then the text from a random verse on, as a prompt would come."""
-    usable = starts[starts < len(ids) - length]
+    usable = text.starts[text.starts < len(text.ids) - length]
     first = usable[torch.randint(len(usable), (BATCH, 1))]
-    text = ids[first + torch.arange(length)]
-    return torch.cat((torch.full((BATCH, 1), BEGIN), text), 1)
+    return torch.cat((torch.full((BATCH, 1), BEGIN), text.ids[first + torch.arange(length)]), 1)
 
 
 def language_loss(network: Network, tokens: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from monitor import abi
 from monitor.abi import Call
 
 PAGE = NORMAL_IMAGE_END + 4 * MIB  # some page that is free for tests
-NEVER = 10_000_000  # instructions that nothing here needs
+NEVER = 100_000_000  # instructions that nothing here needs
 STATUS_MASK = (1 << 64) - 1
 
 
