@@ -1,9 +1,11 @@
-"""A hostile normal world against a phone that serves a model: what it tried, whether it got through, what stopped it."""
+"""A hostile normal world against a phone that serves a model: what it tried, and what stopped it."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from emulator.memory_map import MIB
 from nworld.attacks import ATTACKS, Attack, Moment
@@ -60,14 +62,16 @@ def run(
     images = images or Images.load()
     due = sorted(attacks, key=lambda attack: list(Moment).index(attack.begins))
     verdicts: list[Verdict] = []
+
+    def judged(verdict: Verdict) -> None:
+        verdicts.append(verdict)
+        done(verdict)
+
     while due:
         battle = Battle(images, lifted=lifted)
-        try:
-            battle.fight(due, lambda verdict: (verdicts.append(verdict), done(verdict)))
-        except Breach:
-            pass
-        finally:
-            battle.system.dispose()
+        with contextlib.suppress(Breach):
+            battle.fight(due, judged)
+        battle.system.dispose()
         due = due[len(verdicts) - (len(attacks) - len(due)) :]
     return tuple(verdicts)
 
@@ -90,7 +94,7 @@ class Battle:
         self.system.secure.gate = planter
         self.judge = Judge(self.system, self.hostile, planter, lifted=lifted)
 
-    def fight(self, attacks: Sequence[Attack], done: Callable[[Verdict], object]) -> Generation:
+    def fight(self, attacks: Sequence[Attack], done: Callable[[Verdict], None]) -> Generation:
         """Serve a model, under ``attacks``: what the last request gave. Raises Breach when one got through."""
 
         def begun(_: Attack) -> None:
@@ -111,6 +115,6 @@ class Battle:
         while playbook.wants_a_token:
             generation = self.system.generate(PROMPT, TOKENS)
         self.system.close()
-        self.system.run("attacks", playbook.play, Moment.CLOSED)
+        self.system.run("attacks", partial(playbook.play, Moment.CLOSED))
         assert playbook.is_over
         return generation

@@ -1,4 +1,4 @@
-"""What the storage medium of an attacked phone holds: a model, an older package of it, another model, and free blocks."""
+"""The storage medium of an attacked phone: a model, an older package of it, another model, and free blocks."""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 128 + signal.SIGINT
 
 COMMANDS = {
+    "attack": "flexserve.commands.attack",
     "bench": "flexserve.commands.bench",
+    "pack": "flexserve.commands.pack",
+    "run": "flexserve.commands.run",
 }
 
 

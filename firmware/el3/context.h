@@ -5,6 +5,8 @@
 #ifndef CONTEXT_H
 #define CONTEXT_H
 
+#include "sysreg.h"
+
 #define CONTEXT_X          0x000
 #define CONTEXT_X30        0x0f0
 #define CONTEXT_ELR        0x0f8
@@ -20,8 +22,6 @@
 #ifndef __ASSEMBLER__
 #include <stddef.h>
 #include <stdint.h>
-
-#include "sysreg.h"
 
 enum world { WORLD_SECURE, WORLD_NORMAL, WORLDS }; /* as SCR_EL3.NS */
 

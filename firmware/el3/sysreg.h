@@ -30,6 +30,8 @@
 #define ESR_EC_SMC64      0x17
 #define ESR_SMC_IMMEDIATE 0xffff
 
+#define ISR_A_BIT         8 /* ISR_EL1: an SError is pending */
+
 #define ATTRIBUTE_DEVICE  0
 #define ATTRIBUTE_NORMAL  1
 #define MAIR_VALUE        0xff04 /* 0: device nGnRE, 1: normal, write-back, allocating */

@@ -50,9 +50,13 @@ vectors:
 	stp	x1, x2, [x0, #CONTEXT_ELR]
 	ldp	x1, x2, [sp], #16
 	stp	x1, x2, [x0, #CONTEXT_X]
-	msr	daifclr, #4		/* an SError that EL3 causes is EL3's: a panic by name */
 	mrs	x1, esr_el3
+	mrs	x19, isr_el1
 	bl	smc_entry
+	dsb	sy
+	mrs	x1, isr_el1
+	bic	x1, x1, x19
+	tbnz	x1, #ISR_A_BIT, serror_at_el3
 	b	monitor_exit
 
 	panic_vector 9			/* lower level, AArch64: IRQ, FIQ, SError */
@@ -64,6 +68,15 @@ vectors:
 	panic_vector 15
 
 	.section .text, "ax"
+	/*
+	 * With SCR_EL3.EA=0 an SError is never taken at EL3: one that EL3's own store caused would wait for the ERET and hit
+	 * the world that called. What was pending at entry is the world's own.
+	 */
+serror_at_el3:
+	adrp	x0, serror_text
+	add	x0, x0, :lo12:serror_text
+	b	panic
+
 	.global monitor_exit
 	.type monitor_exit, %function
 monitor_exit:
@@ -96,3 +109,7 @@ monitor_exit:
 monitor_halted:				/* where a panic ends */
 	wfi
 	b	monitor_halted
+
+	.section .rodata, "a"
+serror_text:
+	.asciz	"a store of EL3 was refused (SError)"

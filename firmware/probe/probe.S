@@ -12,6 +12,11 @@ probe_read:				/* x0: address; gives its 8 bytes in x0 */
 	ldr	x0, [x0]
 	b	probe_done
 
+	.global probe_read_word
+probe_read_word:			/* the same with 4 bytes, as a device's register gives them */
+	ldr	w0, [x0]
+	b	probe_done
+
 	.global probe_write
 probe_write:				/* x0: address, x1: the 8 bytes */
 	str	x1, [x0]

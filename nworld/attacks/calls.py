@@ -31,7 +31,7 @@ from monitor.abi import (
 from monitor.services.calls import invoke
 
 from .hostile import Hostile
-from .registry import Attack, Script
+from .registry import Attack, Play
 from .scene import Scene
 
 Address = Callable[[Scene], int]
@@ -70,7 +70,7 @@ def _overlapping(hostile: Hostile, scene: Scene) -> Flow[bool]:
     return through
 
 
-def _outside(address: Address, pages: int = 1) -> Callable[[Hostile, Scene], Script[bool]]:
+def _outside(address: Address, pages: int = 1) -> Play:
     """ALLOCATE of what is no normal memory."""
 
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
@@ -113,7 +113,7 @@ def _lock(hostile: Hostile, scene: Scene) -> Flow[bool]:
     return through
 
 
-def _release(_: Hostile, scene: Scene) -> Flow[bool]:
+def _release(_hostile: Hostile, scene: Scene) -> Flow[bool]:
     page = scene.pool_pages()
     scene.arm()
     status, *_ = yield from invoke(MEM_RELEASE, page, 1)
@@ -140,10 +140,10 @@ def _wrong_world(hostile: Hostile, scene: Scene) -> Flow[bool]:
     return scene.table_changed()
 
 
-def _all_refused(functions: tuple[int, ...], *arguments: int) -> Callable[[Hostile, Scene], Script[bool]]:
+def _all_refused(functions: tuple[int, ...], *arguments: int) -> Play:
     """Each answers NOT_SUPPORTED and changes nothing. In a lifted scene a known call is made instead."""
 
-    def script(_: Hostile, scene: Scene) -> Flow[bool]:
+    def script(_hostile: Hostile, scene: Scene) -> Flow[bool]:
         scene.arm()
         for function in (FLEX_VERSION.function,) if scene.lifted else functions:
             status, *_ = yield from smc(function, *arguments)
@@ -163,7 +163,8 @@ def _unknown() -> tuple[int, ...]:
 
 def _reserved() -> tuple[int, ...]:
     """Bits 23:17 of a fast call must be zero (SMCCC 1.5, 2.5)."""
-    return tuple(call.function | 1 << bit for call in (MEM_ALLOCATE, MEM_RECLAIM, FLEX_VERSION) for bit in range(17, 24))
+    calls = (MEM_ALLOCATE, MEM_RECLAIM, FLEX_VERSION)
+    return tuple(call.function | 1 << bit for call in calls for bit in range(17, 24))
 
 
 def _immediate(hostile: Hostile, scene: Scene) -> Flow[bool]:
@@ -182,7 +183,7 @@ def _immediate(hostile: Hostile, scene: Scene) -> Flow[bool]:
     return through
 
 
-def _arbitrary(_: Hostile, scene: Scene) -> Flow[bool]:
+def _arbitrary(_hostile: Hostile, scene: Scene) -> Flow[bool]:
     """Every fast call but those that any argument suits, with registers full of noise."""
     harmless = (PSCI_SYSTEM_OFF, MEM_RECALL)
     scene.arm()
@@ -204,7 +205,7 @@ def noise(seed: str) -> tuple[int, ...]:
 ATTACKS = (
     Attack("allocate-twice", "allocates a page that is ALLOCATED already", _twice),
     Attack("allocate-overlapping", "allocates an extent that overlaps an allocated one", _overlapping),
-    Attack("allocate-carve-out", "allocates the monitor's carve-out", _outside(lambda scene: scene.layout.carve_out_base)),
+    Attack("allocate-carve-out", "allocates the carve-out", _outside(lambda scene: scene.layout.carve_out_base)),
     Attack(
         "allocate-into-carve-out",
         "allocates an extent that ends inside the monitor's carve-out",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from emulator.gate import Flow
 
 from .hostile import Hostile
-from .registry import Attack, Script
+from .registry import Attack, Play
 from .scene import Planted, Scene
 
 OVERWRITE = 0xBAD0_BAD0_BAD0_BAD0
@@ -31,7 +31,7 @@ def _secure_sram(_: Hostile, scene: Scene) -> Planted:
     return scene.secure_sram()
 
 
-def _read(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
+def _read(target: Target) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         planted = target(hostile, scene)
         return (yield from hostile.load(planted.value)) == planted.secret
@@ -39,7 +39,7 @@ def _read(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     return script
 
 
-def _write(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
+def _write(target: Target) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         planted = target(hostile, scene)
         yield from hostile.store(planted.value, OVERWRITE)
@@ -48,7 +48,7 @@ def _write(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     return script
 
 
-def _execute(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
+def _execute(target: Target) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         planted = target(hostile, scene)
         return (yield from hostile.run(planted.address)) == planted.secret

@@ -1,4 +1,4 @@
-"""The storage controller as a weapon: DMA at memory that is not the normal world's, before, while and after it changes hands."""
+"""The storage controller as a weapon: DMA at memory that is not the normal world's, or that is changing hands."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from monitor.abi import MEM_ALLOCATE, MEM_RECLAIM, PAGES_PER_CALL, PageState
 from monitor.services.calls import succeed
 
 from .hostile import Hostile
-from .registry import Attack, Moment, Script, until
+from .registry import Attack, Moment, Play, Script, until
 from .scene import VALUE_OFFSET, Planted, Scene
 
 RECALLED_PAGES = 128  # enough for a run of RELEASED pages that takes EL3 long to scrub
 SHORTEST_RUN = 40
 TURNS_BEFORE_RECLAIM = 250  # of two instructions: the second burst is translated while EL3 scrubs
+
+_OUT, _IN = Command.WRITE, Command.READ  # as the memory sees it
 
 Target = Callable[[Hostile, Scene], Planted]
 
@@ -26,7 +28,7 @@ def _loaded(hostile: Hostile, scene: Scene) -> Planted:
     return scene.locked(hostile.loaded)
 
 
-def _out(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
+def _out(target: Target) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         yield from hostile.fill_scratch()
         planted = target(hostile, scene)
@@ -36,7 +38,7 @@ def _out(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     return script
 
 
-def _in(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
+def _in(target: Target) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         yield from hostile.fill_scratch()
         planted = target(hostile, scene)
@@ -46,8 +48,8 @@ def _in(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     return script
 
 
-def _in_flight(command: Command) -> Callable[[Hostile, Scene], Script[bool]]:
-    """Begins a transfer when a load is over, and answers at once: LOCK comes while a burst is translated, not performed.
+def _in_flight(command: Command) -> Play:
+    """Begins a transfer when a load is over, and answers at once: LOCK finds a burst translated and not performed.
 
     What moves in is the very ciphertext that was there, or the secure world would see through it for another reason.
     """
@@ -105,8 +107,8 @@ ATTACKS = (
     Attack("dma-read-locked", "moves a locked page to storage", _out(_loaded)),
     Attack("dma-write-locked", "moves a block from storage into a locked page", _in(_loaded)),
     Attack("dma-read-secure-dram", "moves secure DRAM to storage", _out(lambda _, scene: scene.secure_dram())),
-    Attack("dma-write-carve-out", "moves a block into the monitor's carve-out", _in(lambda _, scene: scene.carve_out())),
-    Attack("dma-out-across-lock", "begins DMA out of a page before its lock, to end after it", _in_flight(Command.WRITE), control=False),
-    Attack("dma-in-across-lock", "begins DMA into a page before its lock, to end after it", _in_flight(Command.READ), control=False),
+    Attack("dma-write-carve-out", "moves a block into the carve-out", _in(lambda _, scene: scene.carve_out())),
+    Attack("dma-out-across-lock", "begins DMA out of a page, to end after its lock", _in_flight(_OUT), control=False),
+    Attack("dma-in-across-lock", "begins DMA into a page, to end after its lock", _in_flight(_IN), control=False),
     Attack("dma-during-reclaim", "moves a page to storage while it is being reclaimed", _during_reclaim),
 )

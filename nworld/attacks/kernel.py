@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from emulator.gate import Flow, Registers, Reply
-from emulator.world_port import PortAbort
+from emulator.gate import Flow, Gate, Notice, Operation, Operations, Registers, Reply
+from emulator.world_port import PortAbort, WorldPort
 from monitor.services.messages import RequestStatus
 from nworld.flexmem import extent
 from nworld.kernel import NormalKernel
@@ -81,10 +81,24 @@ class Playbook:
                 reply = abort
 
 
+# Left-over bytes are the very thing that this kernel is after: it does not complain about them.
+CARELESS = Operation(lambda port, va, size: 1, lambda va, size: 1)
+
+
 class HostileKernel(NormalKernel):
     """A normal kernel with a ``playbook``, once it has been given one."""
 
     playbook: Playbook | None = None
+
+    def __init__(
+        self,
+        gate: Gate,
+        port: WorldPort,
+        operations: Operations,
+        clock: Callable[[], int],
+        show: Callable[[Notice], None],
+    ) -> None:
+        super().__init__(gate, port, {**operations, "holds_only_zeros": CARELESS}, clock, show)
 
     def _allocate_pages(self, pages: int, _: int, __: int) -> Flow[Registers]:
         if not self.playbook:

@@ -1,4 +1,4 @@
-"""Storage that delivers something else than what was packed: it is the normal world's, and the secure world trusts none of it."""
+"""Storage that delivers something else than what was packed: it is the normal world's to lie with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.memory_map import PAGE_SIZE
 from nworld.secure import ServiceFailed
 
 from .hostile import Hostile, Medium
-from .registry import Attack, Moment, Script
+from .registry import Attack, Moment, Play
 from .scene import Scene
 
 
@@ -37,7 +37,7 @@ def _swapped(hostile: Hostile, block: int, base: int, pages: int) -> Flow[None]:
 Delivery = Callable[[Hostile, int, int, int], Flow[None]]
 
 
-def _tampered(delivery: Delivery) -> Callable[[Hostile, Scene], Script[bool]]:
+def _tampered(delivery: Delivery) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         if not scene.lifted:
             hostile.tamper = lambda block, base, pages: delivery(hostile, block, base, pages)
@@ -48,7 +48,7 @@ def _tampered(delivery: Delivery) -> Callable[[Hostile, Scene], Script[bool]]:
     return script
 
 
-def _replaced(place: Callable[[Medium], int]) -> Callable[[Hostile, Scene], Script[bool]]:
+def _replaced(place: Callable[[Medium], int]) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         if not scene.lifted:
             hostile.package_block = place(hostile.medium)
@@ -72,8 +72,8 @@ def _opens(hostile: Hostile, scene: Scene) -> Flow[bool]:
 
 
 ATTACKS = (
-    Attack("flipped-bit", "delivers a layer with one bit of its ciphertext flipped", _tampered(_flipped), Moment.CLOSED),
+    Attack("flipped-bit", "delivers a layer with a bit of its ciphertext flipped", _tampered(_flipped), Moment.CLOSED),
     Attack("swapped-layers", "delivers two layers in each other's place", _tampered(_swapped), Moment.CLOSED),
     Attack("other-model", "delivers another model's package", _replaced(lambda medium: medium.other), Moment.CLOSED),
-    Attack("older-package", "delivers an older package of the model", _replaced(lambda medium: medium.older), Moment.CLOSED),
+    Attack("older-package", "delivers an older package", _replaced(lambda medium: medium.older), Moment.CLOSED),
 )

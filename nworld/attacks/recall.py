@@ -1,4 +1,4 @@
-"""Pages taken back before their time, in larger number than owed, with what was in them, or given away again too early."""
+"""Pages taken back too early, too many of them, with what was in them, or given away again too soon."""
 
 from __future__ import annotations
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from emulator.gate import Flow, execute, read, write
 from monitor.abi import FLEX_VERSION, SECURE_CALL, Call
 from monitor.services.messages import Service
 
 from .hostile import Hostile
-from .registry import Attack, Script
+from .registry import Attack, Play
 from .scene import Scene
 
 # The block of firmware/probe/register_block.h, in bytes.
@@ -20,10 +21,10 @@ BLOCK_SIZE = 0x1000
 
 RESULTS = 6  # x0-x5 of a yielding call
 STATUS_BITS = 0x9F  # of FPCR and FPSR: the exception flags, which live in FPSR
-MAIR = 0xFF04  # both kernels need attributes 0 and 1 of MAIR_EL1, and floating point in CPACR_EL1
-CPACR = 3 << 20
-
-Found = Mapping[str, int]
+MAIR = 0xFF04  # both kernels need attributes 0 and 1
+CPACR_FP_EVERYWHERE, CPACR_FP_AT_EL1 = 3 << 20, 1 << 20
+MDSCR_TDCC = 1 << 12
+VBAR_RES0 = 0x7FF
 
 
 def general_names() -> tuple[str, ...]:
@@ -34,8 +35,9 @@ def vector_names() -> tuple[str, ...]:
     return (*(f"v{index}" for index in range(32)), "fpsr")
 
 
-def pattern(world: str, name: str, size: int = 8) -> int:
+def pattern(world: str, name: str) -> int:
     """A number of its own for each register of each world."""
+    size = 16 if name in vector_names() and name != "fpsr" else 8
     value = int.from_bytes(hashlib.sha256(f"{world} {name}".encode()).digest()[:size], "little")
     return value & STATUS_BITS if name == "fpsr" else value
 
@@ -44,8 +46,8 @@ def system_patterns(world: str, names: tuple[str, ...]) -> dict[str, int]:
     """Values for EL1's registers that code can run with."""
     values = {name: pattern(world, name) for name in names}
     values["mair_el1"] = values["mair_el1"] & ~0xFFFF | MAIR
-    values["cpacr_el1"] = CPACR
-    values["mdscr_el1"] = 0  # no debug exceptions
+    values["cpacr_el1"] = CPACR_FP_EVERYWHERE if world == "normal" else CPACR_FP_AT_EL1
+    values["mdscr_el1"] = 0 if world == "normal" else MDSCR_TDCC  # no bit that brings debug exceptions
     return values
 
 
@@ -57,12 +59,12 @@ def planted_block(call: int, arguments: tuple[int, ...], world: str, system: Map
     words = [pattern(world, f"x{index}") for index in range(31)]
     words[: len(arguments) + 1] = call, *arguments
     words += [end, 0, pattern(world, "fpsr")]
-    vectors = [pattern(world, f"v{index}", 16) for index in range(32)]
+    vectors = [pattern(world, f"v{index}") for index in range(32)]
     parts = [word.to_bytes(8, "little") for word in words] + [vector.to_bytes(16, "little") for vector in vectors]
     return b"".join([*parts, *(value.to_bytes(8, "little") for value in system.values())])
 
 
-def found_registers(block: bytes, system_names: tuple[str, ...]) -> Found:
+def found_registers(block: bytes, system_names: tuple[str, ...]) -> dict[str, int]:
     """What a block says was found after the call."""
 
     def at(offset: int, size: int = 8) -> int:
@@ -78,42 +80,52 @@ def split_names(data: bytes) -> tuple[str, ...]:
     return tuple(name.decode() for name in data.split(b"\0") if name)
 
 
-def _registers(names: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Callable[[Hostile, Scene], Script[bool]]:
-    """Whether a visit to the secure world changes any of ``names`` that a visit to the monitor alone does not."""
+def _registers(choose: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Play:
+    """Whether a visit to the secure world, which leaves with patterns of its own, changes a register of ours."""
 
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         first, last = (hostile.probe[f"registers_names{end}"] for end in ("", "_end"))
         system = split_names((yield from read(first, last - first)))
-        held = yield from _visit(hostile, system, "secure", FLEX_VERSION)
-        before = yield from _visit(hostile, system, "normal", FLEX_VERSION)
-        scene.plant_secure_registers(lambda call, arguments: planted_block(call, arguments, "secure", system_patterns("secure", system)))
+        names = choose(system)
+        theirs = yield from _visit(hostile, system, "secure", FLEX_VERSION)
+        ours = yield from _visit(hostile, system, "normal", FLEX_VERSION)
+        ours |= {name: pattern("normal", name) for name in names if name not in system and name != "fpsr"}
+        scene.plant_secure_registers(partial(_secure_block, system))
         scene.arm()
-        after = yield from _visit(hostile, system, "normal", SECURE_CALL, Service.POLL)
+        found = yield from _visit(hostile, system, "normal", SECURE_CALL, Service.POLL)
         assert scene.secure_registers_were_planted()
-        expected = {name: before[name] if name in system else pattern("normal", name) for name in names(system)}
-        tried = [name for name in names(system) if held[name] != before[name]]
-        assert len(tried) > len(names(system)) // 2, f"of {names(system)} the worlds differ in {tried} only"
-        changed = [name for name in tried if after[name] != before[name]]
+        telling = [name for name in names if theirs[name] != ours[name]]
+        assert len(telling) > len(names) // 2, f"of {names} both worlds hold the same in all but {telling}"
+        changed = [name for name in telling if found[name] != ours[name]]
         if not changed:
-            scene.credit(f"world switch: {len(tried)} registers hold what they held before")
+            scene.credit(f"world switch: {len(telling)} registers hold what they held before")
         return bool(changed)
 
     return script
 
 
-def _visit(hostile: Hostile, system: tuple[str, ...], world: str, call: Call, *arguments: int) -> Flow[Found]:
-    """Make ``call`` with the patterns of ``world`` in every register: what they hold afterwards."""
-    values = system_patterns(world, system) | {"vbar_el1": hostile.kernel.gate.address("gate_vectors")}
+def _secure_block(system: tuple[str, ...], call: int, arguments: tuple[int, ...]) -> bytes:
+    return planted_block(call, arguments, "secure", system_patterns("secure", system))
+
+
+def _visit(hostile: Hostile, system: tuple[str, ...], world: str, call: Call, *arguments: int) -> Flow[dict[str, int]]:
+    """Make ``call`` with the patterns of ``world`` in every register: what they hold afterwards.
+
+    Our vectors stay where they are; what the secure world has there is read off its pattern.
+    """
+    values = system_patterns(world, system)
+    vectors, values["vbar_el1"] = values["vbar_el1"], hostile.kernel.gate.address("gate_vectors")
     block = hostile.take_page()
     yield from write(block, planted_block(call.function, arguments, world, values, hostile.probe["probe_done"]))
     yield from execute(hostile.probe["probe_registers"], block)
     content = yield from read(block, BLOCK_SIZE)
     hostile.free_page(block)
-    return found_registers(content, system)
+    found = found_registers(content, system)
+    return found | {"vbar_el1": vectors & ~VBAR_RES0} if world == "secure" else found
 
 
 ATTACKS = (
     Attack("registers-x", "looks for the secure world in x6-x30", _registers(lambda _: general_names()), control=False),
     Attack("registers-v", "looks for the secure world in v0-v31", _registers(lambda _: vector_names()), control=False),
-    Attack("registers-el1", "looks for the secure world in EL1's registers", _registers(lambda system: system), control=False),
+    Attack("registers-el1", "looks for the secure world in EL1's own", _registers(lambda el1: el1), control=False),
 )

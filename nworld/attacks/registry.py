@@ -5,13 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from emulator.gate import Action, Registers, Reply
 
-if TYPE_CHECKING:
-    from .hostile import Hostile
-    from .scene import Scene
+from .hostile import Hostile
+from .scene import Scene
 
 T = TypeVar("T")
 
@@ -33,6 +32,7 @@ class Until:
 
 
 Script: TypeAlias = Generator[Action | Until, Reply, T]
+Play: TypeAlias = Callable[[Hostile, Scene], Script[bool]]
 
 
 def until(moment: Moment) -> Script[Registers]:
@@ -47,6 +47,6 @@ class Attack:
 
     name: str
     tries: str
-    script: Callable[[Hostile, Scene], Script[bool]]
+    script: Play
     begins: Moment = Moment.TOKEN
     control: bool = True

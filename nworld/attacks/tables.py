@@ -1,5 +1,4 @@
-"""Translation turned against the platform: page tables in memory that the walker must not read, and the tables and
-registers that decide who may reach what."""
+"""Page tables in memory that the walker must not read, and writes to what decides who may reach what."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from emulator.memory_map import DRAM_BASE, GIB, SMMU, TZASC, TZPC, Window
 from emulator.registers import Register
 
 from .hostile import UPPER_HALF, Hostile
-from .registry import Attack, Script
+from .registry import Attack, Play
 from .scene import SECRET_ENTRY, WINDOW_ENTRY, Planted, Scene
 
 PAR_FAULT = 1
@@ -23,7 +22,7 @@ MARK = 0x7AB1_E5EE_4B1D_0001
 Target = Callable[[Scene], Planted]
 
 
-def _walk(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
+def _walk(target: Target) -> Play:
     """A load that reaches a page of our own only if the walker has read the table."""
 
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
@@ -38,7 +37,7 @@ def _walk(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     return script
 
 
-def _ask(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
+def _ask(target: Target) -> Play:
     """PAR_EL1 would hold an address out of the secret table."""
 
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
@@ -49,7 +48,7 @@ def _ask(target: Target) -> Callable[[Hostile, Scene], Script[bool]]:
     return script
 
 
-def _reprogram(window: Window, register: Register, value: int, index: int = 0) -> Callable[[Hostile, Scene], Script[bool]]:
+def _reprogram(window: Window, register: Register, value: int, index: int = 0) -> Play:
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         address = scene.register(window.base, register.at(index))
         yield from hostile.store_register(address, value)
@@ -72,7 +71,7 @@ ATTACKS = (
     Attack("tables-in-secure-sram", "walks a page table in secure SRAM", _walk(lambda scene: scene.secure_sram())),
     Attack("at-locked-page", "asks AT about a page table in a locked page", _ask(lambda scene: scene.locked())),
     Attack("at-secure-dram", "asks AT about a page table in secure DRAM", _ask(lambda scene: scene.secure_dram())),
-    Attack("at-carve-out", "asks AT about a page table in the monitor's carve-out", _ask(lambda scene: scene.carve_out())),
+    Attack("at-carve-out", "asks AT about a page table in the carve-out", _ask(lambda scene: scene.carve_out())),
     Attack(
         "write-tzasc",
         "opens secure DRAM to every master in the TZASC",

@@ -79,7 +79,7 @@ def test_stage_2_maps_exactly_normal_dram_and_two_devices() -> None:
     outside = (layout.carve_out_base, layout.secure_base, layout.end, 0x0E00_0000, 0x0A10_0000, 0x0A11_0000)
     reachable |= dict.fromkeys((*outside, 0x0A12_0000, 0x0905_0000, 0x0904_0000, 0x0901_0000), False)
     for address, allowed in reachable.items():
-        for routine in ("probe_read", "probe_write"):
+        for routine in ("probe_read_word", "probe_write_word"):
             stopped = phone.probe(routine, address, 0)
             assert stopped == ("registers_done" if allowed else "arrive_sync"), f"{routine} {address:#x}"
 
@@ -96,13 +96,3 @@ def test_el2_stub_gives_the_abort_to_the_guest() -> None:
         assert core.read_sysreg("FAR_EL1") == address
         assert core.read_sysreg("SPSR_EL1") & 0xF == 0x5
         assert phone.registers(31) == [address, 7, *before[2:]]
-
-
-def test_store_that_is_denied_at_el3_is_a_panic_by_name() -> None:
-    """Secure DRAM made read-only behind the monitor's back: its next store to the ownership table is an SError."""
-    phone = Phone().boot()
-    attributes = phone.board.tzasc.REGION_ATTRIBUTES
-    secure_read_only = attributes.at(3).value & ~(1 << 31)
-    phone.board.tzasc.write(attributes.register.at(3), 4, secure_read_only, secure=True)
-    assert phone.smc(abi.MEM_ALLOCATE.function, PAGE, 1) == "monitor_halted"
-    assert phone.board.uart1.output.splitlines()[-1].startswith(b"monitor: panic: SError from EL3: ESR 0x")

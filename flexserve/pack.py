@@ -1,0 +1,49 @@
+"""Packs a model for one device: GGUF in, encrypted package out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from emulator.devices.trusted import NAME_BYTES, fuse_key
+from flexserve.errors import UserError
+from flexserve.gguf_import import read_gguf
+from sworld.package import MODEL_ID_SIZE, Identity, pack
+
+MODEL_DOMAIN = b"FlexServe model\0"
+
+
+def model_id(slot: str) -> bytes:
+    """Models are told apart by the name of the slot that they are made for."""
+    return hashlib.sha256(MODEL_DOMAIN + slot.encode()).digest()[:MODEL_ID_SIZE]
+
+
+def pack_gguf(path: Path, *, device_id: int, version: int, slot: str | None) -> bytes:
+    """The package of the model in ``path`` for a device. ``slot``: by default the file's name. Raises UserError."""
+    name = path.stem if slot is None else slot
+    if not 0 < len(name.encode()) <= NAME_BYTES:
+        raise UserError(f"slot name {name!r} is not 1 to {NAME_BYTES} bytes long in UTF-8: choose one with --name")
+    model = read_gguf(path)
+    identity = Identity(name, model_id(name), version)
+    return pack(identity, model.shape, model.contents, model.tokenizer, fuse_key(device_id))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all. Raises UserError."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        side = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            side.chmod(0o644)
+            side.replace(path)
+        except BaseException:
+            side.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; name another file") from error
