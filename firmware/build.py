@@ -53,6 +53,7 @@ IMAGES = (
     Image("probe", ("probe", "bench/loops.S"), "probe/probe.ld", "probe_start"),
     Image("smc_loop", ("bench/smc_loop.S",), "bench/smc_loop.ld", "smc_loop_start"),
 )
+ALL_NAMES = tuple(image.name for image in IMAGES)
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,7 @@ def build_all() -> None:
     build(ELF_FOLDER)
 
 
-def build(
-    output: Path, names: Iterable[str] = tuple(image.name for image in IMAGES), mutation: Mutation | None = None
-) -> None:
+def build(output: Path, names: Iterable[str] = ALL_NAMES, mutation: Mutation | None = None) -> None:
     """Build the images called ``names`` into ``output``. Raises BuildError."""
     if importlib.util.find_spec("ziglang") is None:
         raise BuildError("the compiler is missing: pip install ziglang==0.17.1")

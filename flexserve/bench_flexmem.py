@@ -58,9 +58,9 @@ def lock_and_reclaim(size: int, seed: int, progress: Callable[[int], None]) -> F
 
 def _dram_for(size: int) -> int:
     """The smallest DRAM that has ``size`` bytes of Flex-Mem beside the carve-outs. Raises UserError."""
-    for dram in [*range(DRAM_MIN, GIB, 64 * MIB), *range(GIB, DRAM_MAX + 1, GIB // 4)]:
+    for dram in range(DRAM_MIN, DRAM_MAX + 1, DRAM_MIN):
         if DramLayout(dram).normal_end - _first_page() >= size:
-            return dram
+            return int(dram)
     raise UserError(f"{size // MIB} MiB of Flex-Mem do not fit in {DRAM_MAX // GIB} GiB of DRAM: use a smaller --size")
 
 

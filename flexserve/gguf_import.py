@@ -200,7 +200,7 @@ class _Importer:
             self._vocabulary(name, shape.vocabulary) for name in ("tokens", "scores", "token_type")
         )
         try:
-            kinds = tuple(PieceType(value) for value in types)
+            kinds = tuple(PieceType(int(value)) for value in types)
         except ValueError as error:
             raise self._refuse(f"its vocabulary has an unknown token type: {error}") from error
         return Tokenizer(

@@ -17,6 +17,7 @@ from flexserve.errors import UserError
 from nworld.attacks import Attack
 
 GOT_THROUGH = 1  # exit status
+UNBROKEN_LINE = 200  # columns of a table that goes to a file
 
 
 @click.command()
@@ -75,15 +76,18 @@ def _report(verdicts: Sequence[Verdict]) -> dict[str, object]:
 
 
 def _show(verdicts: Sequence[Verdict], *, lifted: bool) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=UNBROKEN_LINE)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("attack", "what it tries", "", "stopped by"):
+    table.add_column("attack", no_wrap=True)
+    for column in ("what it tries", "", "stopped by"):
         table.add_column(column)
     for verdict in verdicts:
         expected = verdict.blocked != lifted
         outcome = "blocked" if verdict.blocked else "got through"
         style = "green" if expected else "bold red"
         table.add_row(verdict.name, verdict.tries, f"[{style}]{outcome}[/{style}]", verdict.by)
-    console = Console(highlight=False)
     console.print(table)
     blocked = sum(verdict.blocked for verdict in verdicts)
     if lifted:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import click
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -169,21 +169,40 @@ class _Screen:
 
 def _summarise(done: Generation, usage: Usage, seconds: float) -> None:
     """For a person: what it took."""
-    console = Console(highlight=False)
-    pages = usage.flexmem
-    console.print()
-    facts = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    facts.add_column(style="dim")
-    facts.add_column()
     why = "the asked length" if done.stop == "length" else "the model ended the text"
-    facts.add_row("tokens", f"{done.prompt_tokens} of prompt, {len(done.tokens)} generated; stopped by {why}")
-    facts.add_row(
-        "Flex-Mem pages",
-        f"{pages.allocated:,} allocated, {pages.locked:,} locked, {pages.requested:,} asked back, "
-        f"{pages.recalled:,} recalled, {pages.reclaimed:,} reclaimed, {pages.forced:,} by force",
+    pages = dataclasses.asdict(usage.flexmem)
+    facts = {
+        "prompt": f"{done.prompt_tokens} tokens",
+        "generated": f"{len(done.tokens)} tokens, until {why}",
+        "world switches": f"{usage.world_switches:,}",
+        "guest instructions": f"{usage.guest_instructions:,}",
+        "on this host": f"{len(done.tokens) / seconds:,.1f} tokens/s",
+    }
+    tables = Table.grid(padding=(0, 6))
+    tables.add_row(
+        _table("this run", facts),
+        _table("Flex-Mem pages", {_MEANING[name]: f"{count:,}" for name, count in pages.items()}, justify="right"),
+        _table("SMCs", {name: f"{count:,}" for name, count in usage.smc.items()}, justify="right"),
     )
-    facts.add_row("SMCs", ", ".join(f"{name} {count:,}" for name, count in usage.smc.items()))
-    facts.add_row("world switches", f"{usage.world_switches:,}")
-    facts.add_row("guest instructions", f"{usage.guest_instructions:,}")
-    facts.add_row("on this host", f"{len(done.tokens) / seconds:,.1f} tokens/s, prompt included")
-    console.print(facts)
+    console = Console(highlight=False)
+    console.print()
+    console.print(tables)
+
+
+_MEANING = {
+    "allocated": "promised",
+    "locked": "locked",
+    "requested": "asked back",
+    "recalled": "recalled",
+    "reclaimed": "reclaimed, scrubbed",
+    "forced": "of them by force",
+}
+
+
+def _table(title: str, rows: dict[str, str], justify: JustifyMethod = "left") -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify=justify, no_wrap=True)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table

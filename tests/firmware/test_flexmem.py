@@ -1,0 +1,214 @@
+"""Locking under warm TLBs, scrubbing, recall with its deadline and debt, revocation and its acknowledgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from emulator.events import EventKind
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE
+from emulator.world import World
+from monitor import abi
+from monitor.abi import PageState, Pending, Status
+
+from .phone import PAGE, Phone
+
+RETURN = 0xD65F_03C0  # RET, as code of a page
+SYNC, TLBI_S2_IPA = 0x46, 0x2A
+
+
+@pytest.fixture
+def phone() -> Iterator[Phone]:
+    phone = Phone().boot()
+    yield phone
+    phone.machine.close()
+
+
+@pytest.mark.parametrize("routine", ["probe_read", "probe_write", "probe_exec"])
+def test_lock_takes_a_page_out_of_a_warm_tlb(phone: Phone, routine: str) -> None:
+    phone.machine.write_physical(PAGE, RETURN.to_bytes(4, "little") * 4)
+    assert phone.probe(routine, PAGE, 1) == "registers_done"
+    phone.lock()
+    assert phone.probe(routine, PAGE, 1) == "arrive_sync"
+    assert phone.probe("probe_read", PAGE + PAGE_SIZE) == "registers_done"
+
+
+def test_lock_invalidates_each_page_of_the_window_in_the_smmu_with_one_sync(phone: Phone) -> None:
+    phone.machine.events.listen((EventKind.SMMU_COMMAND,), phone.events.append)
+    phone.lock(PAGE, 5)
+    commands = [(event.args[0], event.args[1]) for event in phone.events if event.kind is EventKind.SMMU_COMMAND]
+    assert [low & 0xFF for low, _ in commands] == [TLBI_S2_IPA] * 5 + [SYNC]
+    assert [high & ~0xFFF for _, high in commands[:5]] == [PAGE + index * PAGE_SIZE for index in range(5)]
+
+
+def test_reclaimed_page_holds_only_zeros_and_is_reachable(phone: Phone) -> None:
+    phone.lock(PAGE, 2)
+    phone.call(abi.MEM_RELEASE, PAGE, 2)
+    phone.fill(PAGE, 2)
+    assert phone.call(abi.MEM_RECLAIM, PAGE, 2) == {"status": 0, "done": 2}
+    assert phone.machine.read_physical(PAGE, 2 * PAGE_SIZE) == bytes(2 * PAGE_SIZE)
+    assert phone.probe("probe_read", PAGE) == "registers_done"
+
+
+def test_allocated_pages_come_back_untouched(phone: Phone) -> None:
+    """In one window with a RELEASED page, which is scrubbed."""
+    phone.lock(PAGE + PAGE_SIZE)
+    phone.call(abi.MEM_RELEASE, PAGE + PAGE_SIZE, 1)
+    phone.call(abi.MEM_ALLOCATE, PAGE, 1)
+    phone.fill(PAGE, 2)
+    assert phone.call(abi.MEM_RECLAIM, PAGE, 2) == {"status": 0, "done": 2}
+    assert phone.machine.read_physical(PAGE, PAGE_SIZE) == b"\xa5" * PAGE_SIZE
+    assert phone.machine.read_physical(PAGE + PAGE_SIZE, PAGE_SIZE) == bytes(PAGE_SIZE)
+
+
+def test_release_of_allocated_pages_declines_them(phone: Phone) -> None:
+    phone.call(abi.MEM_ALLOCATE, PAGE, 1)
+    phone.fill()
+    assert phone.status(abi.MEM_RELEASE, PAGE, 1) == 0
+    assert (phone.entry(), phone.is_mapped()) == (PageState.NORMAL, True)
+    assert phone.machine.read_physical(PAGE, PAGE_SIZE) == b"\xa5" * PAGE_SIZE
+
+
+def test_next_released_finds_every_run_and_ends(phone: Phone) -> None:
+    runs = [(PAGE, 3), (PAGE + 7 * PAGE_SIZE, 1), (PAGE + 9 * PAGE_SIZE, 64), (phone.layout.normal_end - PAGE_SIZE, 1)]
+    for base, pages in runs:
+        phone.lock(base, pages)
+        phone.call(abi.MEM_RELEASE, base, pages)
+    found, cursor, calls = [], 0, 0
+    while calls == 0 or cursor:
+        reply = phone.call(abi.MEM_NEXT_RELEASED, cursor)
+        assert reply["status"] == 0
+        if reply["pages"]:
+            found.append((reply["base"], reply["pages"]))
+        cursor, calls = reply["cursor"], calls + 1
+    assert found == runs
+    assert calls <= len(runs) + phone.layout.pages // abi.SCAN_PAGES + 1
+
+
+def test_a_long_run_is_told_in_windows(phone: Phone) -> None:
+    for first in (0, 64):
+        phone.lock(PAGE + first * PAGE_SIZE, 64)
+        phone.call(abi.MEM_RELEASE, PAGE + first * PAGE_SIZE, 64)
+    reply = phone.call(abi.MEM_NEXT_RELEASED, 0)
+    assert (reply["base"], reply["pages"]) == (PAGE, 64)
+    reply = phone.call(abi.MEM_NEXT_RELEASED, reply["cursor"])
+    assert (reply["base"], reply["pages"]) == (PAGE + 64 * PAGE_SIZE, 64)
+
+
+def test_nothing_is_owed_when_the_secure_world_has_nothing(phone: Phone) -> None:
+    assert phone.call(abi.MEM_RECALL, 5, abi.MINIMUM_DEADLINE) == {"status": 0, "owed": 0, "deadline": 0}
+    phone.enter(World.SECURE)
+    assert phone.registers(7) == [Pending.NEW_CALL, 0, 0, 0, 0, 0, 0]
+
+
+def test_owed_is_at_most_what_there_is_and_each_return_lowers_it(phone: Phone) -> None:
+    phone.lock(PAGE, 6)
+    phone.call(abi.MEM_ALLOCATE, PAGE + 6 * PAGE_SIZE, 2)
+    reply = phone.call(abi.MEM_RECALL, 3, abi.MINIMUM_DEADLINE * 5)
+    assert reply["owed"] == 3
+    first = reply["deadline"]
+    assert phone.call(abi.MEM_RECALL, 1 << 40, abi.MINIMUM_DEADLINE * 9) == {"status": 0, "owed": 8, "deadline": first}
+    sooner = phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)["deadline"]
+    assert sooner < first
+    phone.enter(World.SECURE)
+    assert (phone.registers(1)[0], phone.core.x[6]) == (Pending.RECALL | Pending.NEW_CALL, 8)
+    phone.call(abi.MEM_RELEASE, PAGE, 2)
+    phone.enter(World.NORMAL)
+    phone.enter(World.SECURE)
+    assert phone.core.x[6] == 6
+    phone.call(abi.MEM_RECLAIM, PAGE + 6 * PAGE_SIZE, 2)  # its own offer: less is left to claim, but 4 are
+    phone.enter(World.SECURE)
+    assert phone.core.x[6] == 4
+    phone.call(abi.MEM_RELEASE, PAGE + 2 * PAGE_SIZE, 4)
+    phone.enter(World.NORMAL)
+    phone.enter(World.SECURE)
+    assert phone.registers(7) == [Pending.NEW_CALL, 0, 0, 0, 0, 0, 0]
+
+
+def test_force_waits_for_the_deadline_and_takes_no_more_than_is_owed(phone: Phone) -> None:
+    phone.lock(PAGE, 4)
+    deadline = phone.call(abi.MEM_RECALL, 2, abi.MINIMUM_DEADLINE)["deadline"]
+    phone.wait(deadline - phone.machine.instructions - 2000)
+    assert phone.status(abi.MEM_RECLAIM, PAGE, 2, abi.FORCE) == Status.NOT_DUE
+    phone.wait(2000)
+    assert phone.status(abi.MEM_RECLAIM, PAGE, 3, abi.FORCE) == Status.NOT_OWED
+    phone.fill(PAGE, 4)
+    assert phone.call(abi.MEM_RECLAIM, PAGE, 2, abi.FORCE) == {"status": 0, "done": 2}
+    assert [phone.entry(PAGE + i * PAGE_SIZE) for i in range(4)] == [abi.REVOKED] * 2 + [PageState.LOCKED] * 2
+    assert phone.machine.read_physical(PAGE, 2 * PAGE_SIZE) == bytes(2 * PAGE_SIZE)
+    assert phone.probe("probe_read", PAGE) == "registers_done"
+    assert phone.probe("probe_read", PAGE + 2 * PAGE_SIZE) == "arrive_sync"
+    assert phone.status(abi.MEM_RECLAIM, PAGE + 2 * PAGE_SIZE, 1, abi.FORCE) == Status.NOT_OWED
+
+
+def test_a_paid_recall_leaves_no_deadline_behind(phone: Phone) -> None:
+    """FORCE after the old deadline, for a debt that is new, is early."""
+    phone.lock(PAGE, 2)
+    phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
+    phone.call(abi.MEM_RELEASE, PAGE, 1)
+    phone.enter(World.NORMAL)
+    phone.wait(abi.MINIMUM_DEADLINE)
+    assert phone.status(abi.MEM_RECLAIM, PAGE + PAGE_SIZE, 1, abi.FORCE) == Status.NOT_OWED
+    phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
+    assert phone.status(abi.MEM_RECLAIM, PAGE + PAGE_SIZE, 1, abi.FORCE) == Status.NOT_DUE
+
+
+def test_recall_ends_without_the_secure_world(phone: Phone) -> None:
+    """Invariant 8: ceil(owed / PAGES_PER_CALL) FORCE calls."""
+    owed = 150
+    for first in range(0, owed, 64):
+        phone.lock(PAGE + first * PAGE_SIZE, min(64, owed - first))
+    assert phone.call(abi.MEM_RECALL, owed, abi.MINIMUM_DEADLINE)["owed"] == owed
+    phone.wait(abi.MINIMUM_DEADLINE)
+    calls, done = 0, 0
+    while done < owed:
+        reply = phone.call(abi.MEM_RECLAIM, PAGE + done * PAGE_SIZE, owed - done, abi.FORCE)
+        assert reply["status"] == 0
+        done, calls = done + reply["done"], calls + 1
+    assert (done, calls) == (owed, 3)
+
+
+def test_revocation_is_served_before_any_thread(phone: Phone) -> None:
+    phone.revoke(PAGE, 2)
+    assert phone.status(abi.MEM_ALLOCATE, PAGE, 1) == Status.WRONG_STATE
+    assert phone.smc(abi.SECURE_RESUME.function, 7) == "arrive_return"
+    assert phone.core.x[0] == Status.BUSY & ((1 << 64) - 1)
+    assert phone.smc(abi.SECURE_CALL.function, 0) == "arrive_revocation"
+    assert phone.registers(1) == [Pending.REVOKED | Pending.NEW_CALL]
+    found = phone.call(abi.MEM_NEXT_REVOKED, 0)
+    assert (found["base"], found["pages"]) == (PAGE, 2)
+    assert phone.status(abi.MEM_ACK_REVOKED, PAGE, 1) == 0
+    phone.enter(World.NORMAL)
+    assert phone.smc(abi.SECURE_CALL.function, 0) == "arrive_revocation"
+    assert phone.status(abi.MEM_ACK_REVOKED, PAGE, 1) == Status.WRONG_STATE
+    assert phone.status(abi.MEM_ACK_REVOKED, PAGE + PAGE_SIZE, 1) == 0
+    assert phone.call(abi.MEM_NEXT_REVOKED, 0) == {"status": 0, "base": 0, "pages": 0, "cursor": 0}
+    phone.enter(World.NORMAL)
+    assert phone.smc(abi.SECURE_RESUME.function, 7) == "arrive_entry"
+    assert phone.registers(2) == [Pending.RPC_REPLY, 7]
+    assert phone.status(abi.MEM_ALLOCATE, PAGE, 2) == 0
+
+
+def test_results_and_arguments_pass_between_the_worlds(phone: Phone) -> None:
+    assert phone.smc(abi.SECURE_CALL.function, 1, 2, 3, 4, 5, 6) == "arrive_entry"
+    assert phone.registers(31) == [Pending.NEW_CALL, 1, 2, 3, 4, 5, *[0] * 25]
+    assert phone.smc(abi.SECURE_RPC.function, 21, 22, 23, 24, 25, 26) == "arrive_return"
+    assert phone.registers(8) == [Status.RPC, 21, 22, 23, 24, 25, 6, 0]
+    assert phone.smc(abi.SECURE_RESUME.function, 31, 32, 33, 34, 35) == "arrive_entry"
+    assert phone.registers(7) == [Pending.RPC_REPLY, 31, 32, 33, 34, 35, 0]
+    assert phone.smc(abi.SECURE_DONE.function, 41, 42, 43, 44, 45, 46) == "arrive_return"
+    assert phone.registers(8) == [Status.SUCCESS, 41, 42, 43, 44, 45, 0, 0]
+
+
+def test_secure_world_reads_flex_mem_as_normal_memory_only(phone: Phone) -> None:
+    """The TZASC refuses a secure transaction to normal DRAM, even to a LOCKED page."""
+    phone.lock()
+    phone.machine.events.listen((EventKind.DENIED,), phone.events.append)
+    from emulator.memory_map import Nsaid
+    from emulator.native import ffi, lib
+
+    target = ffi.new("struct probe *")
+    lib.translate_probe(phone.machine.native, DRAM_BASE, 0, 1, target)
+    assert not target.allowed  # the secure gate maps none of it
+    assert Nsaid.CPU == 0

@@ -1,0 +1,93 @@
+"""What each line of the monitor is there for: without it, a named attack gets through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emulator.image import Image
+from firmware.build import Mutation, build
+from flexserve.attack import run, select
+from flexserve.system import Images
+
+MUTATIONS = (
+    (
+        "LOCK forgets the core's TLB",
+        Mutation("el3/flexmem.c", "stage2_invalidate();", ""),
+        ("cpu-read-warm-tlb", "cpu-write-warm-tlb", "cpu-execute-warm-tlb"),
+    ),
+    (
+        "the TLBI reaches the secure world's entries only",
+        Mutation("el3/stage2.c", "WRITE_SYSREG(scr_el3, scr | SCR_NS);", "WRITE_SYSREG(scr_el3, scr);"),
+        ("cpu-read-warm-tlb",),
+    ),
+    (
+        "LOCK forgets the SMMU's TLB",
+        Mutation(
+            "el3/smmu.c",
+            "enqueue(CMD_TLBI_S2_IPA | (uint64_t)VMID_STORAGE << CMD_VMID_SHIFT, page_address(page) | CMD_LEAF);",
+            "",
+        ),
+        ("dma-read-locked", "dma-write-locked"),
+    ),
+    (
+        "the SMMU is not made to finish what it has translated",
+        Mutation("el3/smmu.c", "enqueue(CMD_SYNC, 0);", ""),
+        ("dma-out-across-lock", "dma-in-across-lock"),
+    ),
+    (
+        "reclaimed pages keep what was in them",
+        Mutation("el3/flexmem.c", "zero_page(page_address(page));", "(void)zero_page;"),
+        ("left-over-reclaimed", "left-over-forced"),
+    ),
+    (
+        "pages are mapped before they are scrubbed",
+        Mutation(
+            "el3/flexmem.c",
+            "for (uint64_t page = extent->first; page < extent->first + extent->pages; page++) {",
+            "stage2_map(extent); for (uint64_t page = extent->first; page < extent->first + extent->pages; page++) {",
+        ),
+        ("dma-during-reclaim",),
+    ),
+    (
+        "an extent may wrap at 2^64",
+        Mutation("el3/ownership.c", "if (pages - 1 > (UINT64_MAX - base) / PAGE_SIZE) {", "if (0) {"),
+        ("allocate-wrapping",),
+    ),
+    (
+        "a call may come from either world",
+        Mutation("el3/smc.c", "if (!(call->by & 1U << context_world(caller))) {", "if (0) {"),
+        ("lock-from-normal", "release-from-normal", "wrong-world-function"),
+    ),
+    (
+        "a revoked page need not be acknowledged",
+        Mutation("el3/ownership.c", "if (table[page] & PAGE_REVOKED) {", "if (0) {"),
+        ("allocate-revoked",),
+    ),
+    (
+        "an EL1 register is not switched",
+        Mutation("el3/world_switch.S", "\\action\ttpidr_el1", ""),
+        ("registers-el1",),
+    ),
+    (
+        "x28 and x29 are not saved",
+        Mutation("el3/vectors.S", "stp\tx28, x29, [x0, #0xe0]", ""),
+        ("registers-x",),
+    ),
+    (
+        "two vector registers are not switched",
+        Mutation("el3/world_switch.S", "\\action\tq30, q31, 480", ""),
+        ("registers-v",),
+    ),
+)
+
+
+@pytest.mark.parametrize(("mutation", "attacks"), [row[1:] for row in MUTATIONS], ids=[row[0] for row in MUTATIONS])
+def test_mutated_monitor_lets_a_named_attack_through(
+    mutation: Mutation, attacks: tuple[str, ...], tmp_path: Path
+) -> None:
+    build(tmp_path, ["monitor"], mutation)
+    whole = Images.load()
+    images = Images(Image.load(tmp_path / "monitor.elf"), whole.gate, whole.probe)
+    assert [verdict.name for verdict in run(select(attacks), images=images) if verdict.blocked] == []
