@@ -142,7 +142,7 @@ class Machine:
         error = ffi.string(lib.machine_error(self.native)).decode()
         return error or f"the vector table of EL{self.core.level} faults for ever at {pc:#x}"
 
-    def _access(self, device: int, offset: int, size: int, write: bool, secure: bool, value: int) -> int | None:
+    def access_device(self, device: int, offset: int, size: int, write: bool, secure: bool, value: int) -> int | None:
         try:
             if write:
                 self._devices[device].write(offset, size, value, secure)
@@ -151,7 +151,7 @@ class Machine:
         except BusError:
             return None
 
-    def _failed(self, failure: BaseException) -> None:
+    def device_failed(self, failure: BaseException) -> None:
         self._failure = failure
         lib.machine_callback_failed(self.native)
 
@@ -165,9 +165,9 @@ def device_access(
 ) -> bool:
     machine = _machines[int(ffi.cast("uintptr_t", native))]
     try:
-        result = machine._access(device, offset, size, write, secure, int(value[0]))
-    except BaseException as failure:  # to be raised again by `run`: no exception can pass through C
-        machine._failed(failure)
+        result = machine.access_device(device, offset, size, write, secure, int(value[0]))
+    except BaseException as failure:  # noqa: BLE001 (raised again by `run`: no exception can pass through C)
+        machine.device_failed(failure)
         return False
     if result is None:
         return False

@@ -53,7 +53,7 @@ TZASC = Window("TZASC", 0x0A10_0000, 0x1000, Reach.SECURE, "CoreLink TZC-400 in 
 TZPC = Window("TZPC", 0x0A11_0000, 0x1000, Reach.SECURE, "BP147 protection controller, kept by EL3")
 TRUSTED = Window("TRUSTED", 0x0A12_0000, 0x1000, Reach.SECURE, "fuses, TRNG, counters, provisioned model slots")
 STORAGE = Window("STORAGE", 0x0A13_0000, 0x1000, Reach.NORMAL, "storage controller, DMA master behind the SMMU")
-SECURE_SRAM = Window("SECURE_SRAM", 0x0E00_0000, 16 * MIB, Reach.SECURE, "the EL3 monitor, guarded by the TZPC's R0SIZE")
+SECURE_SRAM = Window("SECURE_SRAM", 0x0E00_0000, 16 * MIB, Reach.SECURE, "the EL3 monitor, behind the TZPC's R0SIZE")
 
 DEVICES = (UART0, UART1, SMMU, TZASC, TZPC, TRUSTED, STORAGE)
 

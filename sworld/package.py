@@ -36,7 +36,7 @@ SHARED = -1  # the layer number of what all layers share
 MAX_TOKENIZER = 64 << 20
 
 _HEADER = struct.Struct("<8sIIIII32s")  # magic, format, metadata, index, tokenizer bytes, chunks, salt
-_MANIFEST = struct.Struct("<32s16sI8If f")  # name, model id, version, sizes, RoPE base, norm epsilon
+_MANIFEST = struct.Struct("<32s16sI8Iff")  # name, model id, version, sizes, RoPE base, norm epsilon
 _INDEX_ENTRY = struct.Struct("<QQ")  # first block, bytes
 HEADER_SIZE = _HEADER.size
 _KEY_DOMAIN = b"FlexServe package key"
@@ -236,9 +236,8 @@ def _write_manifest(identity: Identity, shape: ModelShape) -> bytes:
     name = identity.name.encode()
     if len(name) > NAME_SIZE or len(identity.model_id) != MODEL_ID_SIZE:
         raise PackageError(f"slot name {identity.name!r} is longer than {NAME_SIZE} bytes in UTF-8: choose another")
-    return _MANIFEST.pack(
-        name, identity.model_id, identity.version, *sizes, shape.context, shape.tied, shape.rope_base, shape.norm_epsilon
-    )
+    rest = (shape.context, shape.tied, shape.rope_base, shape.norm_epsilon)
+    return _MANIFEST.pack(name, identity.model_id, identity.version, *sizes, *rest)
 
 
 def _read_manifest(data: bytes) -> tuple[Identity, ModelShape]:

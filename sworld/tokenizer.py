@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import heapq
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -181,10 +182,7 @@ class Tokenizer:
 
 def _byte_value(piece: str) -> int:
     """A byte piece is written <0x41>."""
-    try:
-        value = int(piece[3:-1], 16)
-        if len(piece) != 6 or not piece.startswith("<0x") or not piece.endswith(">"):
-            raise ValueError
-    except ValueError:
-        raise TokenizerError(f"byte piece {piece!r} is not written like <0x41>") from None
-    return value
+    match = re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", piece)
+    if not match:
+        raise TokenizerError(f"byte piece {piece!r} is not written like <0x41>")
+    return int(match[1], 16)

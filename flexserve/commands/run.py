@@ -180,11 +180,12 @@ def _summarise(done: Generation, usage: Usage, seconds: float) -> None:
     }
     tables = Table.grid(padding=(0, 6))
     tables.add_row(
-        _table("this run", facts),
         _table("Flex-Mem pages", {_MEANING[name]: f"{count:,}" for name, count in pages.items()}, justify="right"),
         _table("SMCs", {name: f"{count:,}" for name, count in usage.smc.items()}, justify="right"),
     )
     console = Console(highlight=False)
+    console.print()
+    console.print(_table("This run", facts))
     console.print()
     console.print(tables)
 

@@ -9,8 +9,8 @@ ATTACKS: tuple[Attack, ...] = (
     *dma.ATTACKS,
     *calls.ATTACKS,
     *recall.ATTACKS,
-    *package.ATTACKS,
     *registers.ATTACKS,
+    *package.ATTACKS,
 )
 
 __all__ = ["ATTACKS", "Attack", "Moment"]
