@@ -68,10 +68,8 @@ def run(
         done(verdict)
 
     while due:
-        battle = Battle(images, lifted=lifted)
-        with contextlib.suppress(Breach):
+        with contextlib.closing(Battle(images, lifted=lifted)) as battle, contextlib.suppress(Breach):
             battle.fight(due, judged)
-        battle.system.dispose()
         due = due[len(verdicts) - (len(attacks) - len(due)) :]
     return tuple(verdicts)
 
@@ -93,6 +91,10 @@ class Battle:
         planter = RegisterPlanter(self.system.machine, images.gate, self.system.machine.layout.secure_base)
         self.system.secure.gate = planter
         self.judge = Judge(self.system, self.hostile, planter, lifted=lifted)
+
+    def close(self) -> None:
+        """Give the host's memory back."""
+        self.system.dispose()
 
     def fight(self, attacks: Sequence[Attack], done: Callable[[Verdict], None]) -> Generation:
         """Serve a model, under ``attacks``: what the last request gave. Raises Breach when one got through."""

@@ -23,8 +23,14 @@ KINDS = (
 UNDEFINED, INSTRUCTION_ABORT, DATA_ABORT, SERROR = 0x00, 0x20, 0x24, 0x2F  # ESR_ELx.EC, from a lower level
 SAME_LEVEL = 1
 STAGE1_WALK = 1 << 7
-FAULTS = {0b0000: "address size", 0b0001: "translation", 0b0010: "access flag", 0b0011: "permission"}
-EXTERNAL = 0x10
+EXTERNAL = 0x10  # fault status code, ESR_ELx bits 5:0
+FAULTS = {  # by its upper four bits, where the lower two are a level
+    0b0000: "address size fault",
+    0b0001: "translation fault",
+    0b0010: "access flag fault",
+    0b0011: "permission fault",
+    0b0101: "external abort",
+}
 MOST_REFUSALS = 3
 
 
@@ -118,7 +124,7 @@ def _exception(event: Event) -> str | None:
         return f"SError, to EL{target}"
     if kind & ~SAME_LEVEL not in (INSTRUCTION_ABORT, DATA_ABORT):
         return None
-    what = "external abort" if status == EXTERNAL else f"{FAULTS.get(status >> 2, f'{status:#x}')} fault"
+    what = "external abort" if status == EXTERNAL else FAULTS.get(status >> 2, f"abort {status:#x}")
     level = "" if status == EXTERNAL else f", level {status & 3}"
     walk = ", on a table walk" if syndrome & STAGE1_WALK else ""
     stage = "stage-2 " if target == 2 else ""

@@ -1,23 +1,16 @@
 /* Exception entry, which the engine leaves to us (Arm ARM D1.10, D1.11): routing, syndrome, banking, vector. */
 #include "machine.h"
 
-#define PSTATE_A (1 << 8)
 #define PSTATE_DAIF 0x3c0
 
 #define EC_UNKNOWN 0x00
 #define EC_SVC64 0x15
 #define EC_HVC64 0x16
 #define EC_SMC64 0x17
-#define EC_INSTRUCTION_ABORT_LOWER 0x20
 #define EC_PC_ALIGNMENT 0x22
-#define EC_DATA_ABORT_LOWER 0x24
-#define EC_SERROR 0x2f
 #define EC_BRK64 0x3c
 
 #define ISS_IL (UINT64_C(1) << 25)
-#define ISS_WNR (UINT64_C(1) << 6)
-#define ISS_S1PTW (UINT64_C(1) << 7)
-#define ISS_CM (UINT64_C(1) << 8)
 
 /* The engine's exception numbers, as QEMU names them. */
 #define ENGINE_UNDEFINED 1
@@ -30,18 +23,16 @@
 #define ENGINE_SEMIHOSTING 16
 
 #define SCR_NS (1 << 0)
-#define SCR_EA (1 << 3)
 #define SCR_SMD (1 << 7)
 #define SCR_HCE (1 << 8)
-#define HCR_AMO (1 << 5)
 #define HCR_TSC (1 << 19)
 #define HCR_TGE (1 << 27)
 
 #define STUCK_LIMIT 1000
 
-static uint64_t class(unsigned code, uint64_t syndrome)
+uint64_t exception_syndrome(unsigned code, uint64_t iss)
 {
-	return (uint64_t)code << 26 | ISS_IL | syndrome;
+	return (uint64_t)code << 26 | ISS_IL | iss;
 }
 
 static int banked_sp(unsigned index)
@@ -152,8 +143,7 @@ bool exception_stuck(const struct machine *machine)
 	return machine->core.stuck > STUCK_LIMIT;
 }
 
-/* The level that takes a synchronous exception which the current level causes for itself. */
-static unsigned default_target(struct machine *machine, unsigned level)
+unsigned exception_default_target(struct machine *machine, unsigned level)
 {
 	if (level > 0) {
 		return level;
@@ -202,12 +192,12 @@ static void take_smc(struct machine *machine, uint64_t pc, unsigned level)
 	uint64_t scr = core_translation_registers(machine)->scr_el3;
 
 	if (level == 1 && scr & SCR_NS && core_translation_registers(machine)->hcr_el2 & HCR_TSC) {
-		take_synchronous(machine, 2, class(EC_SMC64, immediate(machine, pc - 4)), pc - 4);
+		take_synchronous(machine, 2, exception_syndrome(EC_SMC64, immediate(machine, pc - 4)), pc - 4);
 	} else if (level == 0 || scr & SCR_SMD) {
-		take_synchronous(machine, default_target(machine, level), class(EC_UNKNOWN, 0), pc - 4);
+		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_UNKNOWN, 0), pc - 4);
 	} else {
 		core_smc_arrived(machine, level);
-		take_synchronous(machine, 3, class(EC_SMC64, immediate(machine, pc - 4)), pc);
+		take_synchronous(machine, 3, exception_syndrome(EC_SMC64, immediate(machine, pc - 4)), pc);
 	}
 }
 
@@ -216,9 +206,9 @@ static void take_hvc(struct machine *machine, uint64_t pc, unsigned level)
 	uint64_t scr = core_translation_registers(machine)->scr_el3;
 
 	if (level == 0 || !(scr & SCR_HCE) || (level < 3 && !(scr & SCR_NS))) {
-		take_synchronous(machine, default_target(machine, level), class(EC_UNKNOWN, 0), pc - 4);
+		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_UNKNOWN, 0), pc - 4);
 	} else {
-		take_synchronous(machine, level == 3 ? 3 : 2, class(EC_HVC64, immediate(machine, pc - 4)), pc);
+		take_synchronous(machine, level == 3 ? 3 : 2, exception_syndrome(EC_HVC64, immediate(machine, pc - 4)), pc);
 	}
 }
 
@@ -226,8 +216,8 @@ static void take_pc_alignment(struct machine *machine, uint64_t pc, unsigned lev
 {
 	exception_take(machine, &(struct exception){
 		.vector = VECTOR_SYNC,
-		.target = default_target(machine, level),
-		.syndrome = class(EC_PC_ALIGNMENT, 0),
+		.target = exception_default_target(machine, level),
+		.syndrome = exception_syndrome(EC_PC_ALIGNMENT, 0),
 		.return_address = pc,
 		.has_far = true,
 		.far = pc,
@@ -249,7 +239,7 @@ static void take_alignment(struct machine *machine, uint64_t pc)
 
 void exception_undefined(struct machine *machine)
 {
-	take_synchronous(machine, default_target(machine, current_level(machine)), class(EC_UNKNOWN, 0),
+	take_synchronous(machine, exception_default_target(machine, current_level(machine)), exception_syndrome(EC_UNKNOWN, 0),
 			 core_read_register(machine, REGISTER_PC));
 }
 
@@ -265,10 +255,10 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		take_hvc(machine, pc, level);
 		return true;
 	case ENGINE_SVC:
-		take_synchronous(machine, default_target(machine, level), class(EC_SVC64, immediate(machine, pc - 4)), pc);
+		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_SVC64, immediate(machine, pc - 4)), pc);
 		return true;
 	case ENGINE_BRK:
-		take_synchronous(machine, default_target(machine, level), class(EC_BRK64, immediate(machine, pc)), pc);
+		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_BRK64, immediate(machine, pc)), pc);
 		return true;
 	case ENGINE_UNDEFINED:
 	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
@@ -283,82 +273,4 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 	default:
 		return false;
 	}
-}
-
-uint64_t abort_syndrome(const struct fault *fault, enum access access, bool same_level)
-{
-	unsigned code = (access == ACCESS_FETCH ? EC_INSTRUCTION_ABORT_LOWER : EC_DATA_ABORT_LOWER) + same_level;
-
-	return class(code, fault->status | (fault->stage1_walk ? ISS_S1PTW : 0) | (access == ACCESS_WRITE ? ISS_WNR : 0));
-}
-
-/* Stage-2 faults go to EL2; external aborts to EL3 with SCR_EL3.EA; all else to the regime's own level. */
-static void take_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address,
-		       uint64_t syndrome)
-{
-	unsigned level = current_level(machine);
-	unsigned target = default_target(machine, level);
-	bool external = !fault->stage2 && (fault->status & 0x3c) >= FSC_EXTERNAL && fault->status < 0x18;
-
-	if (fault->stage2) {
-		target = 2;
-	} else if (external && core_translation_registers(machine)->scr_el3 & SCR_EA) {
-		target = 3;
-	}
-	exception_take(machine, &(struct exception){
-		.vector = VECTOR_SYNC,
-		.target = target,
-		.syndrome = abort_syndrome(fault, access, level == target) | syndrome,
-		.return_address = core_read_register(machine, REGISTER_PC),
-		.has_far = true,
-		.far = address,
-		.has_ipa = fault->stage2,
-		.ipa = fault->ipa,
-	});
-}
-
-void exception_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address)
-{
-	take_abort(machine, fault, access, address, 0);
-}
-
-void exception_abort_cache(struct machine *machine, const struct fault *fault, uint64_t address)
-{
-	take_abort(machine, fault, ACCESS_WRITE, address, ISS_CM); /* reported as a write, Arm ARM ESR_ELx.WnR */
-}
-
-/* Where a pending SError goes now; 0: it is masked and stays pending (Arm ARM D1.13.4). */
-static unsigned serror_target(struct machine *machine)
-{
-	unsigned level = current_level(machine);
-	bool masked = core_read_register(machine, REGISTER_PSTATE) & PSTATE_A;
-	uint64_t scr = core_translation_registers(machine)->scr_el3;
-
-	if (scr & SCR_EA) {
-		return level == 3 && masked ? 0 : 3;
-	}
-	if (level == 3) {
-		return 0;
-	}
-	if (scr & SCR_NS && core_translation_registers(machine)->hcr_el2 & (HCR_AMO | HCR_TGE)) {
-		return level == 2 && masked ? 0 : 2;
-	}
-	return level == 2 || masked ? 0 : 1;
-}
-
-bool exception_serror(struct machine *machine)
-{
-	unsigned target = serror_target(machine);
-
-	if (!target) {
-		return false;
-	}
-	machine->core.serror_pending = false;
-	exception_take(machine, &(struct exception){
-		.vector = VECTOR_SERROR,
-		.target = target,
-		.syndrome = class(EC_SERROR, 0),
-		.return_address = core_read_register(machine, REGISTER_PC),
-	});
-	return true;
 }

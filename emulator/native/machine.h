@@ -180,6 +180,9 @@ struct translation {
 /* Translates as the core would at exception level `level` (0..3) of the current security state. */
 bool translate(struct machine *machine, uint64_t address, enum access access, unsigned level,
 	       struct translation *translation, struct fault *fault);
+/* The same with stage 2 or without: then the output is an IPA (AT S1*). */
+bool translate_stages(struct machine *machine, uint64_t address, enum access access, unsigned level, bool stage2,
+		      struct translation *translation, struct fault *fault);
 /* AT, by its encoding. False: it takes the exception that *fault describes, to EL2. */
 bool address_translate(struct machine *machine, unsigned op1, unsigned op2, uint64_t address, struct fault *fault);
 unsigned current_level(struct machine *machine);
@@ -280,6 +283,10 @@ struct exception {
 };
 
 void exception_take(struct machine *machine, const struct exception *exception);
+/* ESR_ELx of a 32-bit instruction: exception class and ISS. */
+uint64_t exception_syndrome(unsigned code, uint64_t iss);
+/* The level that takes a synchronous exception which the given level causes for itself. */
+unsigned exception_default_target(struct machine *machine, unsigned level);
 /* An exception that the engine reports by number; false: none that the architecture knows. */
 bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc);
 void exception_undefined(struct machine *machine);

@@ -84,6 +84,13 @@ static void scrub(const struct extent *extent)
 	dsb();
 }
 
+/* The normal world must find zeros from the first access on. */
+static void give_back(const struct extent *extent)
+{
+	scrub(extent);
+	stage2_map(extent);
+}
+
 static struct smc_result reclaim(const struct smc_args *args)
 {
 	struct extent extent;
@@ -92,8 +99,7 @@ static struct smc_result reclaim(const struct smc_args *args)
 	if (status != FLEX_SUCCESS) {
 		return smc_status(status);
 	}
-	scrub(&extent);
-	stage2_map(&extent);
+	give_back(&extent);
 	ownership_move(&extent, PAGE_RELEASED, PAGE_NORMAL);
 	ownership_move(&extent, PAGE_ALLOCATED, PAGE_NORMAL);
 	recall_paid(0);
@@ -111,8 +117,7 @@ static struct smc_result reclaim_by_force(const struct smc_args *args)
 	if (status != FLEX_SUCCESS) {
 		return smc_status(status);
 	}
-	scrub(&extent);
-	stage2_map(&extent);
+	give_back(&extent);
 	ownership_revoke(&extent);
 	recall_paid(extent.pages);
 	return done(&extent);

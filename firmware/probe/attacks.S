@@ -47,6 +47,6 @@ probe_call_after:			/* x8: turns of two instructions to wait, x9, w10: a device 
 	b	probe_done
 
 	.global probe_registers
-probe_registers:			/* x0: a register block (registers.S), which names probe_done */
+probe_registers:			/* x0: a register block (register_block.h) */
 	mov	sp, x0
 	b	registers_smc

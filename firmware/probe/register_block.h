@@ -3,7 +3,6 @@
 #define REGISTER_BLOCK_H
 
 #define REGISTERS_X          0x000 /* x0-x30 */
-#define REGISTERS_NEXT       0x0f8 /* planted only: where to go on at the end; 0: stay at registers_done */
 #define REGISTERS_NZCV       0x0f8 /* found only */
 #define REGISTERS_FPCR       0x100
 #define REGISTERS_FPSR       0x108

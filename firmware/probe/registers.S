@@ -119,9 +119,6 @@ registers_returned:
 	each_register collect
 	sub	x0, sp, #REGISTERS_FOUND
 	mov	sp, x0
-	ldr	x1, [x0, #REGISTERS_NEXT]
-	cbz	x1, registers_done
-	br	x1
 	b	registers_done		/* the image's own end of a routine */
 
 	.section .rodata.registers, "a"

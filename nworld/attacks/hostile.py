@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,6 @@ from monitor.abi import (
     MINIMUM_DEADLINE,
     PAGES_PER_CALL,
     Call,
-    Status,
 )
 from monitor.services.calls import invoke, succeed
 from nworld.kernel import NormalKernel
@@ -202,19 +202,13 @@ class Hostile:
 
     def transfer_while_calling(
         self, transfer: tuple[Command, int, int, int], turns: int, call: tuple[Call, int, int, int]
-    ) -> Flow[bool]:
-        """Start a transfer (command, block, address, blocks), wait ``turns`` of two instructions, and make a call.
-
-        Whether both ended well.
-        """
+    ) -> Flow[None]:
+        """Start a transfer (command, block, address, blocks), wait ``turns`` of two instructions, and make a call."""
         command, block, address, blocks = transfer
         row, *arguments = call
         yield from self.kernel.storage.prepare(block, address, blocks)
         control = STORAGE.base + Storage.CONTROL.offset
         registers = (row.function, *arguments, 0, 0, 0, 0, turns, control, command)
-        status = yield from self._probe("probe_call_after", *registers)
-        try:
+        yield from self._probe("probe_call_after", *registers)
+        with contextlib.suppress(TransferFailed):
             yield from self.kernel.storage.finish(block)
-        except TransferFailed:
-            return False
-        return status == Status.SUCCESS

@@ -51,14 +51,11 @@ def system_patterns(world: str, names: tuple[str, ...]) -> dict[str, int]:
     return values
 
 
-def planted_block(call: int, arguments: tuple[int, ...], world: str, system: Mapping[str, int], end: int = 0) -> bytes:
-    """A block that makes ``call`` with every register holding its pattern; ``system``: EL1's registers, in order.
-
-    ``end`` is where the code goes on that has recorded what the registers hold after the call.
-    """
+def planted_block(call: int, arguments: tuple[int, ...], world: str, system: Mapping[str, int]) -> bytes:
+    """A block that makes ``call`` with every register holding its pattern; ``system``: EL1's registers, in order."""
     words = [pattern(world, f"x{index}") for index in range(31)]
     words[: len(arguments) + 1] = call, *arguments
-    words += [end, 0, pattern(world, "fpsr")]
+    words += [0, 0, pattern(world, "fpsr")]  # NZCV is not planted, FPCR is zero
     vectors = [pattern(world, f"v{index}") for index in range(32)]
     parts = [word.to_bytes(8, "little") for word in words] + [vector.to_bytes(16, "little") for vector in vectors]
     return b"".join([*parts, *(value.to_bytes(8, "little") for value in system.values())])
@@ -116,7 +113,7 @@ def _visit(hostile: Hostile, system: tuple[str, ...], world: str, call: Call, *a
     values = system_patterns(world, system)
     vectors, values["vbar_el1"] = values["vbar_el1"], hostile.kernel.gate.address("gate_vectors")
     block = hostile.take_page()
-    yield from write(block, planted_block(call.function, arguments, world, values, hostile.probe["probe_done"]))
+    yield from write(block, planted_block(call.function, arguments, world, values))
     yield from execute(hostile.probe["probe_registers"], block)
     content = yield from read(block, BLOCK_SIZE)
     hostile.free_page(block)

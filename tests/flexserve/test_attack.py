@@ -134,7 +134,7 @@ def test_attacks_change_no_token_that_is_served_meanwhile(images: Images) -> Non
     for attacks in ((), ATTACKS):
         battle = Battle(images)
         served.append(battle.fight(sorted(attacks, key=lambda one: list(Moment).index(one.begins)), lambda _: None))
-        battle.system.dispose()
+        battle.close()
     assert served[0] == served[1]
 
 
@@ -160,7 +160,7 @@ def test_planting_wants_the_page_in_the_state_that_is_said(images: Images) -> No
         battle.judge.plant(page, PageState.RELEASED)
     with pytest.raises(AssertionError, match="wants a locked page"):
         battle.judge.locked()
-    battle.system.dispose()
+    battle.close()
 
 
 def test_warmed_and_loaded_pages_were_reached_before_they_were_locked(images: Images) -> None:
@@ -168,7 +168,7 @@ def test_warmed_and_loaded_pages_were_reached_before_they_were_locked(images: Im
     battle.fight((), lambda _: None)
     assert battle.hostile.warmed
     assert battle.hostile.loaded
-    battle.system.dispose()
+    battle.close()
 
 
 def test_planted_page_is_put_right_again_after_the_attack(images: Images) -> None:
@@ -177,7 +177,7 @@ def test_planted_page_is_put_right_again_after_the_attack(images: Images) -> Non
     planted = battle.system.machine.read_physical(address, PAGE_SIZE)
     battle.judge.end()
     assert battle.system.machine.read_physical(address, PAGE_SIZE) != planted
-    battle.system.dispose()
+    battle.close()
 
 
 # What stopped an attack

@@ -1,0 +1,39 @@
+/* AT instructions, and the same question asked by a test. */
+#include "machine.h"
+
+#define PAR_FAULT 1
+#define PAR_RES1 (UINT64_C(1) << 11)
+
+/* Arm ARM, "Address translation instructions": op1 names the EL, op2 the kind of access. */
+bool address_translate(struct machine *machine, unsigned op1, unsigned op2, uint64_t address, struct fault *fault)
+{
+	bool both = op1 == 4 && op2 >= 4;
+	unsigned level = op1 == 6 ? 3 : op1 == 4 && !both ? 2 : op2 & 2 ? 0 : 1;
+	enum access access = op2 & 1 ? ACCESS_WRITE : ACCESS_READ;
+	struct translation translation;
+	uint64_t par;
+
+	if (translate_stages(machine, address, access, level, both, &translation, fault)) {
+		par = (translation.address & PAGE_MASK) | (uint64_t)translation.attributes << 56 | PAR_RES1 |
+		      (uint64_t)translation.non_secure << 9 | (uint64_t)translation.shareability << 7;
+	} else if (fault->stage1_walk && !both && current_level(machine) == 1) {
+		return false;
+	} else {
+		par = PAR_FAULT | PAR_RES1 | (uint64_t)fault->status << 1 | (uint64_t)fault->stage1_walk << 8 |
+		      (uint64_t)fault->stage2 << 9;
+	}
+	set_sysreg(machine, PAR_EL1, par);
+	return true;
+}
+
+void translate_probe(struct machine *machine, uint64_t address, unsigned access, unsigned level, struct probe *probe)
+{
+	struct translation translation = {0};
+	struct fault fault;
+
+	probe->allowed = translate(machine, address, (enum access)access, level, &translation, &fault);
+	probe->physical = translation.address;
+	probe->non_secure = translation.non_secure;
+	probe->syndrome = fault.status | (uint64_t)fault.stage1_walk << 7 | (uint64_t)fault.stage2 << 8;
+	probe->ipa = fault.ipa;
+}

@@ -1,0 +1,205 @@
+/* The engine's hooks: what it asks us while it runs. */
+#include <stdio.h>
+
+#include "core.h"
+
+void core_call_attention(struct machine *machine)
+{
+	machine->core.attention = true;
+}
+
+void core_halt(struct machine *machine)
+{
+	machine->core.halted = true;
+	machine->core.attention = true;
+}
+
+bool core_must_stop(const struct machine *machine)
+{
+	return core_interrupted || machine->core.halted || machine->callback_failed || machine->core.serror_pending ||
+	       events_full(machine);
+}
+
+static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *user)
+{
+	struct machine *machine = user;
+	struct core *core = &machine->core;
+
+	core->block_start = address;
+	core->block_bytes = size;
+	core->instructions += size / 4;
+	if (core->instructions > core->limit || core_interrupted) {
+		core->limit_reached = true;
+		core->attention = true;
+	}
+	if (!core->attention) {
+		return;
+	}
+	if (core->in_call) {
+		core_watch_return(machine);
+	}
+	if (core->limit_reached || core_must_stop(machine)) {
+		core_uncount_rest_of_block(core, address);
+		uc_emu_stop(engine); /* the block is not executed */
+	} else {
+		core->attention = core->in_call;
+	}
+}
+
+static void on_interrupt(uc_engine *engine, uint32_t number, void *user)
+{
+	struct machine *machine = user;
+	struct core *core = &machine->core;
+	uint64_t pc = core_read_register(machine, REGISTER_PC);
+
+	core_uncount_rest_of_block(core, pc);
+	if (!exception_from_engine(machine, number, pc)) {
+		snprintf(machine->error, sizeof machine->error, "the engine raised exception %u, which no guest can cause",
+			 number);
+		core->lost = true;
+	}
+	if (exception_stuck(machine) || core->lost) {
+		core->lost = true;
+		uc_emu_stop(engine);
+	}
+}
+
+static enum access access_of(uc_mem_type type)
+{
+	return type == UC_MEM_FETCH ? ACCESS_FETCH : type == UC_MEM_WRITE ? ACCESS_WRITE : ACCESS_READ;
+}
+
+static bool refuse(struct machine *machine, uint64_t page, enum access access, const struct fault *fault)
+{
+	machine->core.refusal = (struct refusal){.pending = true, .page = page, .access = access, .fault = *fault};
+	return false;
+}
+
+/* LDTR and STTR at EL1 look up with EL0's rights. */
+static unsigned access_level(struct machine *machine, enum access access)
+{
+	unsigned level = current_level(machine);
+	uint32_t instruction;
+
+	if (level == 1 && access != ACCESS_FETCH &&
+	    read_instruction(machine, core_read_register(machine, REGISTER_PC), &instruction) &&
+	    load_store_is_unprivileged(instruction)) {
+		return 0;
+	}
+	return level;
+}
+
+/*
+ * A page enters the engine's TLB. Devices never do, nor what a filter denies: such an access comes back every time.
+ * Never writable and executable at once: the engine would send every store of such a page through its slow path, and
+ * we would not see code that is overwritten.
+ */
+static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tlb_entry *result, void *user)
+{
+	struct machine *machine = user;
+	enum access access = access_of(type);
+	unsigned level;
+	struct translation translation;
+	struct fault fault;
+	struct master master = {.nsaid = NSAID_CPU};
+	struct memory *memory;
+
+	(void)engine;
+	address &= PAGE_MASK;
+	if (machine->core.forgetting || address == ((NOWHERE - 1) & PAGE_MASK) || address == NOWHERE) {
+		*result = (uc_tlb_entry){.paddr = address, .perms = UC_PROT_READ | UC_PROT_EXEC};
+		return true;
+	}
+	level = access_level(machine, access);
+	if (!translate(machine, address, access, level, &translation, &fault)) {
+		return refuse(machine, address, access, &fault);
+	}
+	master.secure = !translation.non_secure;
+	master.privileged = level > 0;
+	if (!bus_permits(machine, translation.address, master, access == ACCESS_WRITE)) {
+		return refuse(machine, address, access, &fault);
+	}
+	memory = translation.address >= machine->dram.base ? &machine->dram : &machine->sram;
+	result->paddr = translation.address & PAGE_MASK;
+	if (access == ACCESS_FETCH) {
+		core_mark_code(machine, memory, translation.address);
+		result->perms = UC_PROT_EXEC;
+		return true;
+	}
+	if (access == ACCESS_WRITE) {
+		memory_written(machine, translation.address);
+		if (level == 3 && memory == &machine->dram) {
+			core_note_scrubbing(machine, translation.address);
+		}
+	}
+	result->perms = access == ACCESS_WRITE ? UC_PROT_READ | UC_PROT_WRITE : UC_PROT_READ;
+	return true;
+}
+
+/* CNTPCT_EL0 and CNTVCT_EL0 count instructions; CNTVOFF_EL2 is not used. */
+static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp_reg *reg, void *user)
+{
+	struct machine *machine = user;
+	struct core *core = &machine->core;
+	uint64_t rest, now;
+
+	if (reg->op0 != 3 || reg->op1 != 3 || reg->crn != 14 || reg->crm != 0 || reg->op2 == 0) {
+		return 0;
+	}
+	rest = core->block_bytes - (core_read_register(machine, REGISTER_PC) - core->block_start);
+	now = core->instructions - rest / 4;
+	uc_reg_write(engine, (int)target, &now);
+	return 1;
+}
+
+static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp_reg *reg, void *user)
+{
+	struct machine *machine = user;
+
+	(void)engine;
+	(void)source;
+	core_note_write(&machine->core, reg->op0, reg->crn);
+	return 0;
+}
+
+/* TLBI and AT act on our translation, not the engine's. Below the level that an instruction needs it stays undefined. */
+static uint32_t on_system(uc_engine *engine, uc_arm64_reg operand, const uc_arm64_cp_reg *reg, void *user)
+{
+	struct machine *machine = user;
+	unsigned level = current_level(machine);
+	unsigned needed = reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1;
+	uint64_t value = 0;
+
+	if (reg->op0 != 1 || level < needed || reg->op1 == 3) {
+		return 0;
+	}
+	uc_reg_read(engine, (int)operand, &value);
+	if (reg->crn == 8) {
+		tlb_maintain(machine, reg->op1, reg->crm, reg->op2, value);
+		return 1;
+	}
+	if (reg->crn == 7 && reg->crm == 8) {
+		if (!address_translate(machine, reg->op1, reg->op2, value, &machine->core.trap)) {
+			machine->core.trap_address = value;
+			uc_emu_stop(engine); /* stops behind the instruction */
+		} else {
+			machine->core.trap.status = FSC_NONE;
+		}
+		return 1;
+	}
+	return 0;
+}
+
+bool core_add_hooks(struct machine *machine)
+{
+	uc_engine *engine = machine->core.engine;
+	static uc_hook unused;
+
+	return uc_hook_add(engine, &unused, UC_HOOK_BLOCK, (void *)on_block, machine, 1, 0) == UC_ERR_OK &&
+	       uc_hook_add(engine, &unused, UC_HOOK_INTR, (void *)on_interrupt, machine, 1, 0) == UC_ERR_OK &&
+	       uc_hook_add(engine, &unused, UC_HOOK_TLB_FILL, (void *)on_fill, machine, 1, 0) == UC_ERR_OK &&
+	       uc_hook_add(engine, &unused, UC_HOOK_INSN, (void *)on_mrs, machine, 1, 0, UC_ARM64_INS_MRS) == UC_ERR_OK &&
+	       uc_hook_add(engine, &unused, UC_HOOK_INSN, (void *)on_msr, machine, 1, 0, UC_ARM64_INS_MSR) == UC_ERR_OK &&
+	       uc_hook_add(engine, &unused, UC_HOOK_INSN, (void *)on_system, machine, 1, 0, UC_ARM64_INS_SYS) ==
+		       UC_ERR_OK;
+}

@@ -1,0 +1,258 @@
+/* The run loop between the engine's hooks, and exact guest time. */
+#define _GNU_SOURCE
+#include <stdio.h>
+
+#include "core.h"
+
+static struct sigaction previous_interrupt;
+
+volatile sig_atomic_t core_interrupted;
+
+void core_reset(struct machine *machine, uint64_t entry)
+{
+	uint32_t pstate = 0x3cd; /* EL3h, DAIF masked */
+
+	uc_reg_write(machine->core.engine, UC_ARM64_REG_PSTATE, &pstate);
+	/* The engine resets SCR_EL3.RW and HCR_EL2.RW to AArch32; this board's cores are AArch64 at every level. */
+	set_sysreg(machine, HCR_EL2, UINT64_C(1) << 31);
+	set_sysreg(machine, SCR_EL3, 1 << 10 | 0x30);
+	core_write_register(machine, REGISTER_PC, entry);
+	machine->core.halted = false;
+}
+
+bool core_init(struct machine *machine)
+{
+	struct core *core = &machine->core;
+
+	core->trap.status = FSC_NONE;
+	if (uc_open(UC_ARCH_ARM64, UC_MODE_ARM, &core->engine) != UC_ERR_OK) {
+		return false;
+	}
+	return uc_ctl_set_cpu_model(core->engine, UC_CPU_ARM64_A72) == UC_ERR_OK &&
+	       uc_ctl_set_page_size(core->engine, PAGE_SIZE) == UC_ERR_OK &&
+	       uc_ctl_tlb_mode(core->engine, UC_TLB_VIRTUAL) == UC_ERR_OK &&
+	       uc_mem_map_ptr(core->engine, machine->sram.base, machine->sram.bytes, UC_PROT_ALL, machine->sram.host) ==
+		       UC_ERR_OK &&
+	       uc_mem_map_ptr(core->engine, machine->dram.base, machine->dram.bytes, UC_PROT_ALL, machine->dram.host) ==
+		       UC_ERR_OK &&
+	       core_add_hooks(machine);
+}
+
+uint64_t core_instructions(struct machine *machine)
+{
+	return machine->core.instructions;
+}
+
+void core_advance(struct machine *machine, uint64_t instruction)
+{
+	if (instruction > machine->core.instructions) {
+		machine->core.instructions = instruction;
+	}
+}
+
+uint64_t core_next_event(struct machine *machine)
+{
+	return dma_next_due(machine);
+}
+
+void core_uncount_rest_of_block(struct core *core, uint64_t pc)
+{
+	uint64_t done = pc - core->block_start;
+
+	if (done < core->block_bytes) {
+		core->instructions -= (core->block_bytes - done) / 4;
+		core->block_bytes = done;
+	}
+}
+
+/* Where a load or store that touches the refused page meets it: at its address, or where it enters the page. */
+static uint64_t fault_address(const struct load_store *access, uint64_t page)
+{
+	return access->address > page ? access->address : page;
+}
+
+/* An access that the engine cannot perform and we do not: the bus is asked for its verdict, exactly where it happens. */
+static void take_bus_error(struct machine *machine, enum access access, uint64_t address)
+{
+	struct fault fault = {.status = FSC_EXTERNAL};
+	struct translation translation;
+	struct target target;
+	struct fault unused;
+
+	if (translate(machine, address, access, current_level(machine), &translation, &unused)) {
+		struct master master = {.secure = !translation.non_secure, .privileged = current_level(machine) > 0};
+		enum bus_result result = bus_check(machine, translation.address, master, access == ACCESS_WRITE, &target);
+
+		if (result == BUS_IGNORED && access == ACCESS_FETCH) {
+			exception_undefined(machine); /* zeros were fetched, and zeros are UDF */
+			return;
+		}
+	}
+	exception_abort(machine, &fault, access, address);
+}
+
+static void resolve_refusal(struct machine *machine)
+{
+	struct refusal refusal = machine->core.refusal;
+	uint64_t pc = core_read_register(machine, REGISTER_PC);
+	struct load_store access;
+	uint32_t instruction;
+	uint64_t address = refusal.access == ACCESS_FETCH ? pc : refusal.page;
+	bool decoded = refusal.access != ACCESS_FETCH && read_instruction(machine, pc, &instruction) &&
+		       load_store_decode(machine, instruction, pc, &access);
+
+	if (decoded) {
+		address = fault_address(&access, refusal.page);
+	}
+	if (refusal.fault.status != FSC_NONE) {
+		exception_abort(machine, &refusal.fault, refusal.access, address);
+	} else if (decoded && access.elements > 0) {
+		load_store_perform(machine, &access, pc);
+	} else {
+		take_bus_error(machine, refusal.access, address);
+	}
+}
+
+static void resolve_trap(struct machine *machine)
+{
+	struct core *core = &machine->core;
+	struct fault fault = core->trap;
+
+	core->trap.status = FSC_NONE;
+	core_write_register(machine, REGISTER_PC, core_read_register(machine, REGISTER_PC) - 4);
+	exception_abort_cache(machine, &fault, core->trap_address);
+}
+
+static bool is_wfi(struct machine *machine, uint64_t pc)
+{
+	uint32_t instruction;
+
+	return read_instruction(machine, pc, &instruction) && instruction == 0xd503207f;
+}
+
+static uc_err enter(struct machine *machine, uint64_t until)
+{
+	struct core *core = &machine->core;
+
+	core->limit_reached = false;
+	core->attention = true; /* the block hook finds out whether anything asks for it */
+	core->block_bytes = 0;
+	core->refusal.pending = false;
+	return uc_emu_start(core->engine, core_read_register(machine, REGISTER_PC), until, 0, 0);
+}
+
+/*
+ * The next block would pass the limit: its first instructions are translated as a block of their own. The engine keeps
+ * what it translated with another end in mind, so the page's code is dropped before and after.
+ */
+static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions)
+{
+	uint64_t start = core_read_register(machine, REGISTER_PC);
+	uint64_t until = start + instructions * 4;
+	uc_err error;
+
+	core_forget_virtual(machine, start, until);
+	error = enter(machine, until);
+	core_forget_virtual(machine, start, until);
+	return error;
+}
+
+/* Up to the limit, to the exact instruction. */
+static uc_err run_engine(struct machine *machine)
+{
+	struct core *core = &machine->core;
+	uc_err error = enter(machine, NOWHERE);
+
+	if (error == UC_ERR_OK && core->limit_reached && !core_must_stop(machine) && core->instructions < core->limit) {
+		error = enter_part_of_block(machine, core->limit - core->instructions);
+	}
+	return error;
+}
+
+static enum stop_reason after_engine(struct machine *machine, uc_err error, bool *stop)
+{
+	struct core *core = &machine->core;
+	uint64_t pc = core_read_register(machine, REGISTER_PC);
+
+	*stop = true;
+	if (core->lost) {
+		return STOP_LOST;
+	}
+	if (error == UC_ERR_EXCEPTION && core->refusal.pending) {
+		core_uncount_rest_of_block(core, pc);
+		resolve_refusal(machine);
+	} else if (core->trap.status != FSC_NONE) {
+		core_uncount_rest_of_block(core, pc);
+		resolve_trap(machine);
+	} else if (error != UC_ERR_OK) {
+		snprintf(machine->error, sizeof machine->error, "the engine stopped at %#llx: %s", (unsigned long long)pc,
+			 uc_strerror(error));
+		return STOP_LOST;
+	} else if (!core->limit_reached && !core_must_stop(machine) && core->instructions < core->limit && is_wfi(machine, pc - 4)) {
+		return STOP_WFI;
+	}
+	*stop = exception_stuck(machine);
+	return STOP_LOST;
+}
+
+static void on_sigint(int number)
+{
+	core_interrupted = 1;
+	if (previous_interrupt.sa_handler != SIG_IGN && previous_interrupt.sa_handler != SIG_DFL) {
+		previous_interrupt.sa_handler(number);
+	}
+}
+
+static enum stop_reason run(struct machine *machine, uint64_t limit)
+{
+	struct core *core = &machine->core;
+
+	for (;;) {
+		uint64_t due = dma_next_due(machine);
+		enum stop_reason reason;
+		bool stop;
+
+		if (machine->callback_failed) {
+			machine->callback_failed = false;
+			return STOP_CALLBACK;
+		}
+		if (core->halted) {
+			return STOP_HALTED;
+		}
+		if (core_interrupted) {
+			return STOP_INTERRUPTED;
+		}
+		if (events_full(machine)) {
+			return STOP_EVENTS;
+		}
+		if (due <= core->instructions) {
+			dma_advance(machine);
+			continue;
+		}
+		if (core->instructions >= limit) {
+			return STOP_BUDGET;
+		}
+		if (core->serror_pending) {
+			exception_serror(machine);
+		}
+		core->limit = due < limit ? due : limit;
+		reason = after_engine(machine, run_engine(machine), &stop);
+		if (stop) {
+			return reason;
+		}
+	}
+}
+
+enum stop_reason core_run(struct machine *machine, uint64_t instruction_limit)
+{
+	struct sigaction action = {.sa_handler = on_sigint};
+	enum stop_reason reason;
+
+	core_interrupted = 0;
+	machine->core.lost = false;
+	machine->core.stuck = 0;
+	sigaction(SIGINT, &action, &previous_interrupt);
+	reason = run(machine, instruction_limit);
+	sigaction(SIGINT, &previous_interrupt, NULL);
+	return reason;
+}
