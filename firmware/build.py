@@ -33,7 +33,10 @@ CODE_FLAGS = (
     "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-mstrict-align",
 )  # fmt: skip
 WARNING_FLAGS = ("-Wall", "-Wextra", "-Wno-unused-parameter", "-Wmissing-prototypes", "-Wundef", "-Wshadow", "-Werror")
-LINK_FLAGS = ("-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-z,norelro", "-Wl,-z,noexecstack", "-Wl,-z,max-page-size=4096")
+LINK_FLAGS = (
+    "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-z,norelro", "-Wl,-z,noexecstack",
+    "-Wl,-z,max-page-size=4096",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def _build_image(image: Image, folder: Path, objects: Path) -> Path:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         linked = list(pool.map(compile_unit, units))
     output = objects / f"{image.name}.elf"
-    _run([*compiler, *LINK_FLAGS, f"-Wl,-T,{image.script}", f"-Wl,--entry={image.entry}", *linked, "-o", str(output)], folder)
+    placement = (f"-Wl,-T,{image.script}", f"-Wl,--entry={image.entry}")
+    _run([*compiler, *LINK_FLAGS, *placement, *linked, "-o", str(output)], folder)
     return output
 
 

@@ -1,7 +1,7 @@
 """The SMC table: the only place where a call's number, caller, arguments, results and failures are written down.
 
-The C header, the documentation, trace names and decoding, attacks and fuzzing all come from here. Conventions: SMCCC 1.5
-(Arm DEN 0028), PSCI 1.1 (Arm DEN 0022).
+The C header, the documentation, trace names and decoding, attacks and fuzzing all come from here. Conventions: SMCCC
+1.5 (Arm DEN 0028), PSCI 1.1 (Arm DEN 0022).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SMC64 = 1 << 30
 
 PAGES_PER_CALL = 64  # a call clips its range to this many pages
 MINIMUM_DEADLINE = 1_000_000  # ticks that a recall leaves the secure world at least
-MAX_CALL_INSTRUCTIONS = 16_384  # bound of EL3's instructions a fast call; RECLAIM scrubbing a whole window comes closest
+MAX_CALL_INSTRUCTIONS = 16_384  # bound of what EL3 executes for a fast call; RECLAIM of a whole window comes closest
 SCAN_PAGES = 4096  # pages that one MEM_NEXT_* call looks at
 
 

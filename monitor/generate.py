@@ -138,8 +138,8 @@ def _memory_map_header() -> Iterator[str]:
     yield from _defines("NSAID_", {nsaid.name: nsaid.value for nsaid in Nsaid}, _decimal)
     yield from _defines("STREAM_", {stream.name: stream.value for stream in StreamId}, _decimal)
     yield ""
-    names = ("NORMAL_IMAGE_BASE", "PROBE_IMAGE_BASE", "NORMAL_IMAGE_END")
-    yield from _defines("", {name: int(getattr(memory_map, name)) for name in names})
+    images = ("NORMAL_IMAGE_BASE", "PROBE_IMAGE_BASE", "NORMAL_IMAGE_END")
+    yield from _defines("", {name: int(getattr(memory_map, name)) for name in images})
     yield ""
     yield DRAM_LAYOUT
     yield "#endif"
@@ -154,9 +154,10 @@ def _calls_page() -> Iterator[str]:
     yield ""
     yield f"Generated from `monitor/abi.py` by `{COMMAND}`."
     yield ""
-    yield "SMCCC 1.5. An unknown function, one of the other world, a nonzero SMC immediate, a call from EL2 and any of bits"
-    yield "23:17 set return NOT_SUPPORTED. The hint bit 16 is ignored. SMC32 arguments are truncated to 32 bits. Registers"
-    yield "that a call does not list as results are preserved; after a failure the results behind the status are zero."
+    yield "SMCCC 1.5. An unknown function, one of the other world, a nonzero SMC immediate, a call from EL2 and any of"
+    yield "bits 23:17 set return NOT_SUPPORTED. The hint bit 16 is ignored. SMC32 arguments are truncated to 32 bits."
+    yield "Registers that a call does not list as results are preserved; after a failure the results behind the status are"
+    yield "zero."
     yield ""
     yield "A call on pages checks the whole range for wrap-around and for memory that is never Flex-Mem, clips it to"
     yield f"PAGES_PER_CALL ({abi.PAGES_PER_CALL}), checks every page of that window, and only then changes anything."

@@ -31,12 +31,6 @@ probe_walk_at:				/* the same, but asks AT: gives PAR_EL1 in x0 */
 	mrs	x0, par_el1
 	b	probe_done
 
-	.global probe_write_word
-probe_write_word:			/* x0: address, w1: the 4 bytes, as a device's register takes them */
-	str	w1, [x0]
-	dsb	sy
-	b	probe_done
-
 	.global probe_call_after
 probe_call_after:			/* x8: turns of two instructions to wait, x9, w10: a device register to write first; then SMC */
 	str	w10, [x9]
@@ -44,6 +38,14 @@ probe_call_after:			/* x8: turns of two instructions to wait, x9, w10: a device 
 1:	subs	x8, x8, #1
 	b.ne	1b
 	smc	#0
+	b	probe_done
+
+	.global probe_floor
+probe_floor:				/* x0-x3: the registers that registers.S cannot plant without falling */
+	mrs	x0, sctlr_el1
+	mrs	x1, ttbr0_el1
+	mrs	x2, tcr_el1
+	mrs	x3, actlr_el1
 	b	probe_done
 
 	.global probe_registers

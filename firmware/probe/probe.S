@@ -23,34 +23,18 @@ probe_write:				/* x0: address, x1: the 8 bytes */
 	dsb	sy
 	b	probe_done
 
+	.global probe_write_word
+probe_write_word:			/* x0: address, w1: the 4 bytes, as a device's register takes them */
+	str	w1, [x0]
+	dsb	sy
+	b	probe_done
+
 	.global probe_exec
 probe_exec:				/* x0: address of code that returns; its x0 is given back */
 	ic	iallu
 	dsb	ish
 	isb
 	blr	x0
-	b	probe_done
-
-	.global probe_at_read
-probe_at_read:				/* x0: address; gives PAR_EL1 of a read at EL1 */
-	at	s1e1r, x0
-	isb
-	mrs	x0, par_el1
-	b	probe_done
-
-	.global probe_at_write
-probe_at_write:
-	at	s1e1w, x0
-	isb
-	mrs	x0, par_el1
-	b	probe_done
-
-	.global probe_tlbi
-probe_tlbi:				/* drops what the normal world's EL1 may drop */
-	dsb	ishst
-	tlbi	vmalle1is
-	dsb	ish
-	isb
 	b	probe_done
 
 	.global probe_smc_immediate
@@ -61,20 +45,6 @@ probe_smc_immediate:			/* a call with an immediate that is not zero */
 	.global probe_hvc
 probe_hvc:
 	hvc	#0
-	b	probe_done
-
-	.global probe_tables
-probe_tables:				/* x0: a root for TTBR0_EL1; x1: an address, read through it; x0 gives its 8 bytes */
-	mrs	x2, ttbr0_el1
-	msr	ttbr0_el1, x0
-	tlbi	vmalle1
-	dsb	ish
-	isb
-	ldr	x0, [x1]
-	msr	ttbr0_el1, x2
-	tlbi	vmalle1
-	dsb	ish
-	isb
 	b	probe_done
 
 	.global registers_done

@@ -26,6 +26,10 @@ def test_holds_no_absolute_path(image: str) -> None:
     assert str(FOLDER.parent).encode() not in content
 
 
+def digest(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.elf")}
+
+
 def test_two_checkouts_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkouts = [tmp_path / "a", tmp_path / "a longer path with spaces" / "b"]
     digests = []
@@ -34,10 +38,8 @@ def test_two_checkouts_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.M
         shutil.copytree(FOLDER, sources, ignore=shutil.ignore_patterns("elf", "__pycache__"))
         monkeypatch.setattr(firmware, "FOLDER", sources)
         firmware.build(checkout / "elf")
-        digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (checkout / "elf").iterdir()})
-    assert digests[0] == digests[1]
-    installed = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in ELF_FOLDER.glob("*.elf")}
-    assert digests[0] == installed
+        digests.append(digest(checkout / "elf"))
+    assert digests[0] == digests[1] == digest(ELF_FOLDER)
 
 
 @pytest.mark.parametrize("image", ["monitor", "gate", "probe"])
@@ -70,11 +72,11 @@ def test_stale_image_is_one_line_that_names_the_command(tmp_path: Path) -> None:
     shutil.copytree(ELF_FOLDER, tmp_path / "elf")
     gate = tmp_path / "elf" / "gate.elf"
     gate.write_bytes(gate.read_bytes().replace(firmware.MARK, firmware.MARK[::-1]))
-    assert firmware.stale(tmp_path / "elf") == (
-        "firmware/elf/gate.elf was built from other sources than the present ones: run `pip install -e .` in the checkout"
-    )
+    command = "run `pip install -e .` in the checkout"
+    built = "firmware/elf/gate.elf was built from other sources than the present ones"
+    assert firmware.stale(tmp_path / "elf") == f"{built}: {command}"
     gate.unlink()
-    assert firmware.stale(tmp_path / "elf") == "firmware/elf/gate.elf is missing: run `pip install -e .` in the checkout"
+    assert firmware.stale(tmp_path / "elf") == f"firmware/elf/gate.elf is missing: {command}"
 
 
 def test_a_mutation_names_one_line_that_is_there(tmp_path: Path) -> None:

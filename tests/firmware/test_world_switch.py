@@ -81,12 +81,9 @@ def plant(phone: Phone, call: abi.Call, seed: int) -> None:
 def read(phone: Phone, world: World, offset: int = FOUND) -> Block:
     block = phone.machine.read_physical(block_address(phone, world) + offset, 0x800)
     listed = names(phone)
-    return Block(
-        struct.unpack_from("<31Q", block),
-        *struct.unpack_from("<2Q", block, FPCR),
-        block[V : V + 512],
-        dict(zip(listed, struct.unpack_from(f"<{len(listed)}Q", block, EL1), strict=True)),
-    )
+    fpcr, fpsr = struct.unpack_from("<2Q", block, FPCR)
+    el1 = dict(zip(listed, struct.unpack_from(f"<{len(listed)}Q", block, EL1), strict=True))
+    return Block(struct.unpack_from("<31Q", block), fpcr, fpsr, block[V : V + 512], el1)
 
 
 def test_every_register_survives_both_ways(phone: Phone) -> None:

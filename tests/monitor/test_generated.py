@@ -20,7 +20,9 @@ def test_generated_file_is_what_the_tables_say(path: str) -> None:
     assert (generate.ROOT / path).read_text() == generate.GENERATED[path](), f"run `{generate.COMMAND}`"
 
 
-def test_check_names_a_stale_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_a_stale_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
@@ -39,7 +41,8 @@ class Layout(ctypes.Structure):
 def test_firmware_computes_the_layout_of_every_size(tmp_path: Path) -> None:
     """The rules are in the header as C: compiled for this host, they agree with DramLayout."""
     source = tmp_path / "layout.c"
-    source.write_text('#include "memory_map.h"\nstruct dram_layout layout(uint64_t pages) { return dram_layout(pages); }\n')
+    function = "struct dram_layout layout(uint64_t pages) { return dram_layout(pages); }"
+    source.write_text(f'#include "memory_map.h"\n{function}\n')
     library = tmp_path / "layout.so"
     command = [sys.executable, "-m", "ziglang", "cc", "-shared", f"-I{INCLUDE}", str(source), "-o", str(library)]
     subprocess.run(command, check=True)
