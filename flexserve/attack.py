@@ -60,17 +60,16 @@ def run(
     through then is none.
     """
     images = images or Images.load()
-    due = sorted(attacks, key=lambda attack: list(Moment).index(attack.begins))
+    order = sorted(attacks, key=lambda attack: list(Moment).index(attack.begins))
     verdicts: list[Verdict] = []
 
     def judged(verdict: Verdict) -> None:
         verdicts.append(verdict)
         done(verdict)
 
-    while due:
+    while len(verdicts) < len(order):
         with contextlib.closing(Battle(images, lifted=lifted)) as battle, contextlib.suppress(Breach):
-            battle.fight(due, judged)
-        due = due[len(verdicts) - (len(attacks) - len(due)) :]
+            battle.fight(order[len(verdicts) :], judged)
     return tuple(verdicts)
 
 
@@ -105,7 +104,8 @@ class Battle:
         def ended(attack: Attack, through: bool) -> None:
             by = self.judge.evidence.stopped_by()
             self.judge.end()
-            done(Verdict(attack.name, attack.tries, not through, NOTHING if through else by or NOTHING))
+            assert through or by, f"{attack.name} did not get through, and nothing stopped it"
+            done(Verdict(attack.name, attack.tries, not through, NOTHING if through else by))
             if through and not self.judge.lifted:
                 raise Breach(attack.name)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from emulator.devices.device import Device
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE, SECURE_SRAM, DramLayout
 from monitor.abi import PageState
-from monitor.view import Ownership, page_index, read_ownership
+from monitor.view import Ownership, read_ownership
 from nworld.attacks.hostile import Hostile, returning
 from nworld.attacks.scene import TABLE_OFFSET, VALUE_OFFSET, BlockFor, Planted
 
@@ -19,7 +19,8 @@ from .system import System
 GIB_SHIFT = 30
 BLOCK_DESCRIPTOR = 1 | 1 << 2 | 3 << 8 | 1 << 10  # level 1: normal memory, EL1 read/write, inner shareable, accessed
 ENTRY_BYTES = 8
-LEVEL3_OFFSET = 0x20_0000  # of the stage-2 entries of DRAM in the carve-out, one a page (firmware/el3/carve_out.h)
+ENTRIES = PAGE_SIZE // ENTRY_BYTES
+TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000  # of a table descriptor, and of VTTBR_EL2
 
 
 class Judge:
@@ -82,7 +83,11 @@ class Judge:
         return self._watched(base + offset)
 
     def stage2_entry(self, page: int) -> int:
-        return self._watched(self.layout.carve_out_base + LEVEL3_OFFSET + page_index(page) * ENTRY_BYTES)
+        table = self._system.machine.core.read_sysreg("VTTBR_EL2")
+        for shift in (30, 21):
+            entry = self._read((table & TABLE_ADDRESS) + (page >> shift) % ENTRIES * ENTRY_BYTES, ENTRY_BYTES)
+            table = int.from_bytes(entry, "little")
+        return self._watched((table & TABLE_ADDRESS) + page // PAGE_SIZE % ENTRIES * ENTRY_BYTES)
 
     def plant(self, address: int, state: PageState) -> Planted:
         assert self.state(address) is state, f"page {address:#x} is {self.state(address).name}, not {state.name}"

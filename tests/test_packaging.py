@@ -99,7 +99,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["core.c", "machine.h", "build.py"])
+@pytest.mark.parametrize("name", ["run.c", "machine.h", "build.py"])
 def test_stale_native_module_names_the_command(copy: Path, name: str) -> None:
     source = copy / "emulator" / "native" / name
     source.write_text(source.read_text() + "\n")
@@ -160,7 +160,7 @@ def test_readme_command_installs_without_a_compiler(installed: Path, venv: Path)
 
 @pytest.mark.packaging
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["emulator/native/core.c", "firmware/el3/smc.c"])
+@pytest.mark.parametrize("name", ["emulator/native/run.c", "firmware/el3/smc.c"])
 def test_command_refuses_what_is_stale_in_one_line(installed: Path, venv: Path, name: str) -> None:
     source = installed / name
     original = source.read_text()

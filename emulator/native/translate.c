@@ -77,7 +77,7 @@ static void read_stage2(const struct translation_registers *registers, struct co
 	context->stage2 = (struct stage2){
 		.table = registers->vttbr_el2 & UINT64_C(0x0000ffffffffffff),
 		.input_bits = input_bits(field(vtcr, 5, 0)),
-		.start_level = 2 - (unsigned)(field(vtcr, 7, 6) < 2 ? field(vtcr, 7, 6) : 2),
+		.start_level = 2 - (unsigned)field(vtcr, 7, 6), /* SL0 3 is reserved: no level, every walk faults */
 		.output_bits = output_bits(field(vtcr, 18, 16)),
 		.walker = {.privileged = true, .nsaid = NSAID_CPU},
 	};

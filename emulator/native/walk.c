@@ -6,6 +6,7 @@
 #define ACCESS_FLAG (UINT64_C(1) << 10)
 #define NOT_GLOBAL (UINT64_C(1) << 11)
 #define OUTPUT_MASK UINT64_C(0x0000fffffffff000)
+#define BASE_MASK UINT64_C(0x0000ffffffffffff) /* of TTBR: a first table of few entries need not fill a page */
 
 #define TABLE_NS (UINT64_C(1) << 63)
 #define TABLE_NO_WRITE (UINT64_C(1) << 62)
@@ -45,9 +46,9 @@ static uint64_t descriptor_address(uint64_t table, uint64_t input, unsigned leve
 	unsigned shift = level_shift(level);
 	unsigned index_bits = first ? input_bits - shift : 9;
 	uint64_t index = input >> shift & ((UINT64_C(1) << index_bits) - 1);
-	uint64_t alignment = first ? (UINT64_C(8) << index_bits) - 1 : PAGE_SIZE - 1;
+	uint64_t alignment = (UINT64_C(8) << index_bits) - 1;
 
-	return (table & OUTPUT_MASK & ~alignment) | index << 3;
+	return (table & BASE_MASK & ~alignment) | index << 3;
 }
 
 static bool is_leaf(uint64_t descriptor, unsigned level)
@@ -77,7 +78,8 @@ bool stage2_walk(struct machine *machine, const struct stage2 *stage2, uint64_t 
 
 	fault->stage2 = true;
 	fault->ipa = ipa;
-	if (stage2->input_bits <= start_shift || stage2->input_bits > start_shift + 13 || ipa >> stage2->input_bits) {
+	if (stage2->start_level > 2 || stage2->input_bits <= start_shift || stage2->input_bits > start_shift + 13 ||
+	    ipa >> stage2->input_bits) {
 		return fail(fault, FSC_TRANSLATION, 0); /* at most 16 tables can be concatenated */
 	}
 	if (too_wide(table, stage2->output_bits)) {
@@ -212,7 +214,9 @@ bool stage1_walk(struct machine *machine, const struct context *context, uint64_
 			.level = (uint8_t)level,
 			.attributes = (uint8_t)(stage1->mair >> ((descriptor >> 2 & 7) * 8)),
 			.shareability = descriptor >> 8 & 3,
-			.global = !(descriptor & NOT_GLOBAL) || !stage1->two_privileges,
+			/* What Secure state reads from Non-secure tables is never global (Arm ARM D8.3, NSTable). */
+			.global = !stage1->two_privileges ||
+				  (!(descriptor & NOT_GLOBAL) && !(stage1->secure && tables & TABLE_NS)),
 			.non_secure = !stage1->secure || descriptor & LEAF_NS || tables & TABLE_NS,
 		};
 		leaf->permissions = stage1_permissions(stage1, descriptor, tables, leaf->non_secure);

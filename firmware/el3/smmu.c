@@ -17,24 +17,19 @@ _Static_assert(PAGES_PER_CALL + 1 < COMMAND_SLOTS, "the queue holds the invalida
 
 #define CR1_CACHED_AND_SHARED 0xd75 /* table and queue accesses: inner shareable, write-back */
 
-/* Stream table entry (5.2), by 64-bit word */
-#define STE_VALID 1
-#define STE_CONFIG_STAGE2 (6 << 1)
-#define STE_SHCFG_INCOMING (UINT64_C(1) << 44)
-#define STE_S2VMID(vmid) ((uint64_t)(vmid))
-#define STE_S2VTCR                                                                                                     \
-	((uint64_t)STAGE2_T0SZ << 32 | (uint64_t)STAGE2_SL0_LEVEL1 << 38 | (uint64_t)STAGE2_CACHED << 40 |             \
-	 (uint64_t)STAGE2_CACHED << 42 | (uint64_t)STAGE2_SHARED << 44 | (uint64_t)STAGE2_PS_36_BITS << 48)
-#define STE_S2AA64 (UINT64_C(1) << 51)
-#define STE_S2R (UINT64_C(1) << 58) /* faults are recorded; without S2S they end the access */
+#define STE(field, value) ((uint64_t)(value) << SMMU_STE_##field##_SHIFT)
+#define STE_STAGE2                                                                                                     \
+	(STE(S2VMID, VMID_STORAGE) | STE(S2T0SZ, STAGE2_T0SZ) | STE(S2SL0, STAGE2_SL0_LEVEL1) |                        \
+	 STE(S2IR0, STAGE2_CACHED) | STE(S2OR0, STAGE2_CACHED) | STE(S2SH0, STAGE2_SHARED) |                           \
+	 STE(S2PS, STAGE2_PS_36_BITS) | STE(S2AA64, 1) | STE(S2R, 1)) /* S2R without S2S: faults are recorded, and end */
+#define SHCFG_INCOMING 1
 
-/* Commands (4.1) */
-#define CMD_CFGI_ALL 0x04
+#define CMD_CFGI_ALL SMMU_CMD_OPCODE_CFGI_STE_RANGE
 #define CMD_CFGI_ALL_RANGE 31
-#define CMD_TLBI_S2_IPA 0x2a
-#define CMD_TLBI_NSNH_ALL 0x30
-#define CMD_SYNC 0x46
-#define CMD_VMID_SHIFT 32
+#define CMD_TLBI_S2_IPA SMMU_CMD_OPCODE_TLBI_S2_IPA
+#define CMD_TLBI_NSNH_ALL SMMU_CMD_OPCODE_TLBI_NSNH_ALL
+#define CMD_SYNC SMMU_CMD_OPCODE_SYNC
+#define CMD_VMID_SHIFT SMMU_CMD_TARGET_SHIFT
 #define CMD_LEAF 1
 
 static volatile uint64_t (*command_queue)[2];
@@ -76,16 +71,17 @@ void smmu_invalidate(const struct extent *extent)
 	synchronise();
 }
 
+/* Every stream's entry is valid, so that none is an error: all but storage's abort. */
 static void write_stream_table(uint64_t *stream_table, uint64_t storage_root)
 {
 	uint64_t *storage = stream_table + STREAM_STORAGE * STE_WORDS;
 
 	for (unsigned i = 0; i < (1 << STREAMS_LOG2) * STE_WORDS; i++) {
-		stream_table[i] = i % STE_WORDS == 0 ? STE_VALID : 0; /* Config 0: abort */
+		stream_table[i] = i % STE_WORDS == 0 ? STE(V, 1) | STE(CONFIG, SMMU_STE_CONFIG_ABORT) : 0;
 	}
-	storage[0] = STE_VALID | STE_CONFIG_STAGE2;
-	storage[1] = STE_SHCFG_INCOMING;
-	storage[2] = STE_S2VMID(VMID_STORAGE) | STE_S2VTCR | STE_S2AA64 | STE_S2R;
+	storage[0] = STE(V, 1) | STE(CONFIG, SMMU_STE_CONFIG_STAGE2);
+	storage[1] = STE(SHCFG, SHCFG_INCOMING);
+	storage[2] = STE_STAGE2;
 	storage[3] = storage_root;
 }
 

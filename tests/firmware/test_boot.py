@@ -96,3 +96,32 @@ def test_el2_stub_gives_the_abort_to_the_guest() -> None:
         assert core.read_sysreg("FAR_EL1") == address
         assert core.read_sysreg("SPSR_EL1") & 0xF == 0x5
         assert phone.registers(31) == [address, 7, *before[2:]]
+
+
+def test_load_that_is_denied_at_el3_is_a_panic_by_name() -> None:
+    """Secure DRAM closed behind the monitor's back: its next load from the ownership table is an external abort."""
+    phone = Phone().boot()
+    attributes = phone.board.tzasc.REGION_ATTRIBUTES
+    phone.board.tzasc.write(attributes.register.at(3), 4, 1, secure=True)
+    assert phone.smc(abi.MEM_ALLOCATE.function, PAGE, 1) == "monitor_halted"
+    esr, far = 0x25 << 26 | 1 << 25 | 0x10, phone.layout.ownership_base + (PAGE - DRAM_BASE) // PAGE_SIZE
+    said = phone.board.uart1.output.decode().splitlines()[-1]
+    assert said.startswith(f"monitor: panic: synchronous exception from EL3: ESR {esr:#018x} FAR {far:#018x} ELR 0x")
+
+
+def test_smmu_that_does_not_answer_is_a_panic_by_name() -> None:
+    """The command queue switched off behind the monitor's back: LOCK does not wait for ever."""
+    phone = Phone().boot()
+    phone.call(abi.MEM_ALLOCATE, PAGE, 1)
+    phone.enter(World.SECURE)
+    smmu = phone.board.smmu
+    smmu.write(smmu.CR0.register.offset, 4, 0, secure=True)
+    assert phone.smc(abi.MEM_LOCK.function, PAGE, 1) == "monitor_halted"
+    assert phone.board.uart1.output.endswith(b"monitor: panic: smmu: the command queue does not drain\n")
+
+
+def test_wrong_dram_size_is_a_panic_by_name() -> None:
+    phone = Phone()
+    phone.board.trusted.DRAM_PAGES.value = 513
+    assert phone.run() == "monitor_halted"
+    assert b"panic: boot: DRAM is not 64 MiB to 16 GiB in steps of 2 MiB" in phone.board.uart1.output

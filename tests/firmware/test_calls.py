@@ -295,6 +295,39 @@ def test_version_call_is_short(phone: Phone) -> None:
     assert phone.instructions <= 250
 
 
+def executed(phone: Phone, call: Call, *arguments: int) -> list[int]:
+    """Addresses that EL3 executes for a call of the present world, in order."""
+    for index, value in enumerate((call.function, *arguments)):
+        phone.core.x[index] = value
+    phone.core.pc = phone.gate("gate_smc")
+    phone.machine.run(phone.machine.instructions + 1)
+    addresses = []
+    while phone.core.level == 3:
+        addresses.append(phone.core.pc)
+        phone.machine.run(phone.machine.instructions + 1)
+    return addresses
+
+
+def test_version_call_takes_the_path_of_every_other_call(phone: Phone) -> None:
+    """Entry, dispatch and exit: what FLEX_VERSION does not share with all others is its way through the switch and its handler."""
+    version = executed(phone, abi.FLEX_VERSION)
+    paths = []
+    for call in abi.CALLS:
+        if call is abi.PSCI_SYSTEM_OFF or call.function >> 24 in (0x72, 0xF2):
+            continue
+        phone.enter(World.NORMAL if call.permits(World.NORMAL) else World.SECURE)
+        paths.append(executed(phone, call, PAGE, 1))
+    shared = set(version).intersection(*paths)
+    own = [address for address in version if address not in shared]
+    assert len(version) <= 250
+    assert len(own) <= 40, "a short cut"
+    symbols = phone.images.monitor.symbols
+    for path in paths:
+        assert path[0] == version[0] == symbols["vectors"] + 0x400
+        leaving = version[version.index(symbols["monitor_exit"]) :]
+        assert path[-len(leaving) :] == leaving
+
+
 def test_each_call_with_a_status_declares_it_first() -> None:
     for call in abi.CALLS:
         assert [word.kind for word in call.returns].count(Kind.STATUS) <= 1
