@@ -20,23 +20,28 @@ uint64_t abort_syndrome(const struct fault *fault, enum access access, bool same
 	return exception_syndrome(code, fault->status | (fault->stage1_walk ? ISS_S1PTW : 0) | (access == ACCESS_WRITE ? ISS_WNR : 0));
 }
 
-/* Stage-2 faults go to EL2; external aborts to EL3 with SCR_EL3.EA; all else to the regime's own level. */
+static bool is_external(const struct fault *fault)
+{
+	return fault->status >= FSC_EXTERNAL && fault->status < FSC_EXTERNAL_WALK + 4;
+}
+
+/* External aborts go to EL3 with SCR_EL3.EA; faults of stage 2 to EL2; all else to the regime's own level. */
 static void take_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address,
 		       uint64_t syndrome)
 {
 	unsigned level = current_level(machine);
 	unsigned target = exception_default_target(machine, level);
-	bool external = !fault->stage2 && (fault->status & 0x3c) >= FSC_EXTERNAL && fault->status < 0x18;
 
-	if (fault->stage2) {
-		target = 2;
-	} else if (external && core_translation_registers(machine)->scr_el3 & SCR_EA) {
+	if (is_external(fault) && core_translation_registers(machine)->scr_el3 & SCR_EA) {
 		target = 3;
+	} else if (fault->stage2) {
+		target = 2;
 	}
 	exception_take(machine, &(struct exception){
 		.vector = VECTOR_SYNC,
 		.target = target,
-		.syndrome = abort_syndrome(fault, access, level == target) | syndrome,
+		.syndrome = abort_syndrome(fault, access, level == target) | syndrome |
+			    (fault->stage2 && !fault->stage1_walk ? fault->transfer : 0),
 		.return_address = core_read_register(machine, REGISTER_PC),
 		.has_far = true,
 		.far = address,
@@ -72,6 +77,11 @@ static unsigned serror_target(struct machine *machine)
 		return level == 2 && masked ? 0 : 2;
 	}
 	return level == 2 || masked ? 0 : 1;
+}
+
+bool exception_serror_due(struct machine *machine)
+{
+	return machine->core.serror_pending && serror_target(machine) != 0;
 }
 
 bool exception_serror(struct machine *machine)

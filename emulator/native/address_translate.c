@@ -16,8 +16,8 @@ bool address_translate(struct machine *machine, unsigned op1, unsigned op2, uint
 	if (translate_stages(machine, address, access, level, both, &translation, fault)) {
 		par = (translation.address & PAGE_MASK) | (uint64_t)translation.attributes << 56 | PAR_RES1 |
 		      (uint64_t)translation.non_secure << 9 | (uint64_t)translation.shareability << 7;
-	} else if (fault->stage1_walk && !both && current_level(machine) == 1) {
-		return false;
+	} else if ((fault->status & ~3) == FSC_EXTERNAL_WALK || (fault->stage1_walk && current_level(machine) == 1)) {
+		return false; /* a bus error, or a stage-2 fault on a walk for EL1, is not for PAR (Arm ARM D8.12) */
 	} else {
 		par = PAR_FAULT | PAR_RES1 | (uint64_t)fault->status << 1 | (uint64_t)fault->stage1_walk << 8 |
 		      (uint64_t)fault->stage2 << 9;

@@ -6,6 +6,7 @@
 
 void core_flush(struct machine *machine)
 {
+	machine->core.fetched.host = NULL;
 	if (machine->core.engine) {
 		uc_ctl_flush_tlb(machine->core.engine);
 	}
@@ -19,14 +20,6 @@ void core_forget_code(struct machine *machine, uint64_t address)
 	uc_ctl_remove_cache(machine->core.engine, address, address + PAGE_SIZE);
 	machine->core.forgetting = false;
 	uc_ctl_flush_tlb(machine->core.engine);
-}
-
-void core_forget_virtual(struct machine *machine, uint64_t start, uint64_t end)
-{
-	uc_ctl_remove_cache(machine->core.engine, start & PAGE_MASK, (start & PAGE_MASK) + PAGE_SIZE);
-	if ((end - 1) >> PAGE_SHIFT != start >> PAGE_SHIFT) {
-		uc_ctl_remove_cache(machine->core.engine, (end - 1) & PAGE_MASK, ((end - 1) & PAGE_MASK) + PAGE_SIZE);
-	}
 }
 
 void core_mark_code(struct machine *machine, struct memory *memory, uint64_t physical)

@@ -6,26 +6,21 @@
 
 #include "machine.h"
 
-/* The engine wants an address to stop at and looks it up through the fill hook: no table can map this one. */
-#define NOWHERE UINT64_C(0x00f0dead00000000)
-
 extern volatile sig_atomic_t core_interrupted; /* SIGINT arrived since core_run began */
 
-/* SCTLR, SCR, HCR: CRn 1. TTBR, TCR, VTTBR, VTCR: CRn 2. MAIR: CRn 10. */
+/* SCTLR, SCR, HCR: CRn 1. TTBR, TCR, VTTBR, VTCR: CRn 2. MAIR: CRn 10. VBAR: CRn 12. */
 void core_note_write(struct core *core, unsigned op0, unsigned crn);
 /* The block was left early: only what lies before the program counter was executed. */
 void core_uncount_rest_of_block(struct core *core, uint64_t pc);
 /* The engine holds code of this page from now on. */
 void core_mark_code(struct machine *machine, struct memory *memory, uint64_t physical);
-/* Drops the code of [start, end) by virtual address, as the engine has it now. */
-void core_forget_virtual(struct machine *machine, uint64_t start, uint64_t end);
 /* EL3 begins to write this page. */
 void core_note_scrubbing(struct machine *machine, uint64_t physical);
 void core_release_scrubbed(struct machine *machine);
 /* At a block after an SMC arrived at EL3: has it returned? */
 void core_watch_return(struct machine *machine);
 /* Something outside the guest asks the core to stop. */
-bool core_must_stop(const struct machine *machine);
+bool core_must_stop(struct machine *machine);
 bool core_add_hooks(struct machine *machine);
 
 #endif

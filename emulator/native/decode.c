@@ -46,9 +46,10 @@ static bool decode_exclusive(struct machine *machine, uint32_t instruction, stru
 	access->size = (uint8_t)(1 << bits(instruction, 31, 30));
 	access->store = !bits(instruction, 22, 22);
 	access->exclusive = !ordered;
+	access->ordered = ordered;
 	access->elements = pair ? 2 : 1;
 	access->rs = (uint8_t)bits(instruction, 20, 16);
-	access->wide = true;
+	access->wide = access->size == 8;
 	set_address(machine, access, 0);
 	return true;
 }
@@ -150,7 +151,17 @@ bool load_store_is_unprivileged(uint32_t instruction)
 	return (instruction & 0x3f200c00) == 0x38000800; /* LDTR, STTR and their narrow forms */
 }
 
-bool load_store_decode(struct machine *machine, uint32_t instruction, uint64_t pc, struct load_store *access)
+uint32_t load_store_syndrome(const struct load_store *access)
+{
+	bool simple = access->elements == 1 && !access->vector && !access->exclusive && access->mode == MODE_NONE;
+	uint32_t size = access->size == 8 ? 3 : access->size / 2;
+
+	return !simple ? 0
+		       : 1u << 24 | size << 22 | (uint32_t)access->sign_extend << 21 | (uint32_t)access->rt << 16 |
+				 (uint32_t)access->wide << 15 | (uint32_t)access->ordered << 14;
+}
+
+static bool decode(struct machine *machine, uint32_t instruction, uint64_t pc, struct load_store *access)
 {
 	*access = (struct load_store){
 		.vector = bits(instruction, 26, 26),
@@ -186,4 +197,12 @@ bool load_store_decode(struct machine *machine, uint32_t instruction, uint64_t p
 	default:
 		return false;
 	}
+}
+
+bool load_store_decode(struct machine *machine, uint32_t instruction, uint64_t pc, struct load_store *access)
+{
+	bool known = decode(machine, instruction, pc, access);
+
+	access->far = access->zero_block ? x_or_zero(machine, access->rt) : access->address;
+	return known;
 }

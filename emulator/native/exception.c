@@ -46,7 +46,6 @@ static int banked_sp(unsigned index)
 static const int elr_registers[] = {0, UC_ARM64_REG_ELR_EL1, UC_ARM64_REG_ELR_EL2, UC_ARM64_REG_ELR_EL3};
 static const int esr_registers[] = {0, UC_ARM64_REG_ESR_EL1, UC_ARM64_REG_ESR_EL2, UC_ARM64_REG_ESR_EL3};
 static const int far_registers[] = {0, UC_ARM64_REG_FAR_EL1, UC_ARM64_REG_FAR_EL2, UC_ARM64_REG_FAR_EL3};
-static const int vbar_registers[] = {0, UC_ARM64_REG_VBAR_EL1, UC_ARM64_REG_VBAR_EL2, UC_ARM64_REG_VBAR_EL3};
 
 /* Written last: it is the write of a system register that makes the engine look at PSTATE again. */
 static void write_spsr(struct machine *machine, unsigned level, uint64_t value)
@@ -70,17 +69,6 @@ static void watch_progress(struct core *core)
 	core->stuck++;
 }
 
-/* One call of the engine for many registers: half of what an exception costs is reading and writing them. */
-static void read_registers(struct machine *machine, const int *registers, uint64_t *values, int count)
-{
-	void *pointers[8];
-
-	for (int i = 0; i < count; i++) {
-		pointers[i] = &values[i];
-	}
-	uc_reg_read_batch(machine->core.engine, registers, pointers, count);
-}
-
 static void write_registers(struct machine *machine, const int *registers, const uint64_t *values, int count)
 {
 	const void *pointers[8];
@@ -101,13 +89,13 @@ static void report(struct machine *machine, const struct exception *exception, u
 void exception_take(struct machine *machine, const struct exception *exception)
 {
 	unsigned target = exception->target;
-	const int before[] = {UC_ARM64_REG_PSTATE, UC_ARM64_REG_SP, banked_sp(target), vbar_registers[target]};
-	uint64_t old[] = {0, 0, 0, 0};
-	enum { PSTATE, SP, TARGET_SP, VBAR };
+	const int before[] = {UC_ARM64_REG_PSTATE, UC_ARM64_REG_SP, banked_sp(target)};
+	uint64_t old[] = {0, 0, 0};
+	enum { PSTATE, SP, TARGET_SP };
 	unsigned level;
 	bool own_sp;
 
-	read_registers(machine, before, old, 4);
+	core_read_registers(machine, before, old, 3);
 	level = old[PSTATE] >> 2 & 3;
 	own_sp = old[PSTATE] & 1;
 	report(machine, exception, level);
@@ -132,7 +120,7 @@ void exception_take(struct machine *machine, const struct exception *exception)
 	}
 	write_spsr(machine, target, (uint32_t)old[PSTATE]);
 	core_write_register(machine, REGISTER_PC,
-			    old[VBAR] + exception->vector + (level < target ? 0x400 : own_sp ? 0x200 : 0));
+			    core_translation_registers(machine)->vbar[target] + exception->vector + (level < target ? 0x400 : own_sp ? 0x200 : 0));
 	if (target == 3 && level < 3) {
 		core_entered_el3(machine);
 	}
@@ -161,29 +149,42 @@ static void take_synchronous(struct machine *machine, unsigned target, uint64_t 
 	});
 }
 
-bool read_instruction(struct machine *machine, uint64_t address, uint32_t *instruction)
+/* Where the page at address is, if it can be executed at this level: remembered until translation may have changed. */
+static const uint8_t *code_page(struct machine *machine, uint64_t page, unsigned level)
 {
+	struct fetched *fetched = &machine->core.fetched;
 	struct translation translation;
 	struct fault fault;
-	const uint8_t *host;
 
-	if (!translate(machine, address, ACCESS_FETCH, current_level(machine), &translation, &fault)) {
-		return false;
+	core_translation_registers(machine); /* a register that was written in the meantime ends the memory */
+	if (fetched->host && fetched->page == page && fetched->level == level) {
+		return fetched->host;
 	}
-	host = memory_at(machine, translation.address);
+	if (!translate(machine, page, ACCESS_FETCH, level, &translation, &fault)) {
+		return NULL;
+	}
+	*fetched = (struct fetched){.page = page, .level = level, .host = memory_at(machine, translation.address)};
+	return fetched->host;
+}
+
+bool read_instruction(struct machine *machine, uint64_t address, unsigned level, uint32_t *instruction)
+{
+	const uint8_t *host = code_page(machine, address & PAGE_MASK, level);
+
 	if (!host) {
 		return false;
 	}
+	host += address & ~PAGE_MASK;
 	*instruction = (uint32_t)host[0] | (uint32_t)host[1] << 8 | (uint32_t)host[2] << 16 | (uint32_t)host[3] << 24;
 	return true;
 }
 
 /* SVC, HVC, SMC and BRK carry a 16-bit immediate in bits 20:5. */
-static uint64_t immediate(struct machine *machine, uint64_t address)
+static uint64_t immediate(struct machine *machine, uint64_t address, unsigned level)
 {
 	uint32_t instruction = 0;
 
-	read_instruction(machine, address, &instruction);
+	read_instruction(machine, address, level, &instruction);
 	return instruction >> 5 & 0xffff;
 }
 
@@ -192,12 +193,12 @@ static void take_smc(struct machine *machine, uint64_t pc, unsigned level)
 	uint64_t scr = core_translation_registers(machine)->scr_el3;
 
 	if (level == 1 && scr & SCR_NS && core_translation_registers(machine)->hcr_el2 & HCR_TSC) {
-		take_synchronous(machine, 2, exception_syndrome(EC_SMC64, immediate(machine, pc - 4)), pc - 4);
+		take_synchronous(machine, 2, exception_syndrome(EC_SMC64, immediate(machine, pc - 4, level)), pc - 4);
 	} else if (level == 0 || scr & SCR_SMD) {
 		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_UNKNOWN, 0), pc - 4);
 	} else {
 		core_smc_arrived(machine, level);
-		take_synchronous(machine, 3, exception_syndrome(EC_SMC64, immediate(machine, pc - 4)), pc);
+		take_synchronous(machine, 3, exception_syndrome(EC_SMC64, immediate(machine, pc - 4, level)), pc);
 	}
 }
 
@@ -208,7 +209,7 @@ static void take_hvc(struct machine *machine, uint64_t pc, unsigned level)
 	if (level == 0 || !(scr & SCR_HCE) || (level < 3 && !(scr & SCR_NS))) {
 		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_UNKNOWN, 0), pc - 4);
 	} else {
-		take_synchronous(machine, level == 3 ? 3 : 2, exception_syndrome(EC_HVC64, immediate(machine, pc - 4)), pc);
+		take_synchronous(machine, level == 3 ? 3 : 2, exception_syndrome(EC_HVC64, immediate(machine, pc - 4, level)), pc);
 	}
 }
 
@@ -225,13 +226,13 @@ static void take_pc_alignment(struct machine *machine, uint64_t pc, unsigned lev
 }
 
 /* The engine itself raises data aborts for alignment only: translation is ours. */
-static void take_alignment(struct machine *machine, uint64_t pc)
+static void take_alignment(struct machine *machine, uint64_t pc, unsigned level)
 {
 	struct fault fault = {.status = FSC_ALIGNMENT};
 	struct load_store access = {0};
 	uint32_t instruction;
 
-	if (read_instruction(machine, pc, &instruction)) {
+	if (read_instruction(machine, pc, level, &instruction)) {
 		load_store_decode(machine, instruction, pc, &access);
 	}
 	exception_abort(machine, &fault, access.store ? ACCESS_WRITE : ACCESS_READ, access.address);
@@ -243,10 +244,8 @@ void exception_undefined(struct machine *machine)
 			 core_read_register(machine, REGISTER_PC));
 }
 
-bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc)
+bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc, unsigned level)
 {
-	unsigned level = current_level(machine);
-
 	switch (number) {
 	case ENGINE_SMC:
 		take_smc(machine, pc, level);
@@ -255,10 +254,10 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		take_hvc(machine, pc, level);
 		return true;
 	case ENGINE_SVC:
-		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_SVC64, immediate(machine, pc - 4)), pc);
+		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_SVC64, immediate(machine, pc - 4, level)), pc);
 		return true;
 	case ENGINE_BRK:
-		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_BRK64, immediate(machine, pc)), pc);
+		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_BRK64, immediate(machine, pc, level)), pc);
 		return true;
 	case ENGINE_UNDEFINED:
 	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
@@ -268,7 +267,7 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		take_pc_alignment(machine, pc, level);
 		return true;
 	case ENGINE_DATA_ABORT:
-		take_alignment(machine, pc);
+		take_alignment(machine, pc, level);
 		return true;
 	default:
 		return false;

@@ -14,9 +14,9 @@ void core_halt(struct machine *machine)
 	machine->core.attention = true;
 }
 
-bool core_must_stop(const struct machine *machine)
+bool core_must_stop(struct machine *machine)
 {
-	return core_interrupted || machine->core.halted || machine->callback_failed || machine->core.serror_pending ||
+	return core_interrupted || machine->core.halted || machine->callback_failed || exception_serror_due(machine) ||
 	       events_full(machine);
 }
 
@@ -28,21 +28,18 @@ static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *u
 	core->block_start = address;
 	core->block_bytes = size;
 	core->instructions += size / 4;
-	if (core->instructions > core->limit || core_interrupted) {
-		core->limit_reached = true;
-		core->attention = true;
-	}
-	if (!core->attention) {
+	if (!core->attention && core->instructions <= core->limit && !core_interrupted && !(address & 3)) {
 		return;
 	}
 	if (core->in_call) {
 		core_watch_return(machine);
 	}
-	if (core->limit_reached || core_must_stop(machine)) {
+	if (core->instructions > core->limit || address & 3 || core_must_stop(machine)) {
 		core_uncount_rest_of_block(core, address);
+		core->held = true;
 		uc_emu_stop(engine); /* the block is not executed */
 	} else {
-		core->attention = core->in_call;
+		core->attention = core->in_call || core->serror_pending;
 	}
 }
 
@@ -50,10 +47,12 @@ static void on_interrupt(uc_engine *engine, uint32_t number, void *user)
 {
 	struct machine *machine = user;
 	struct core *core = &machine->core;
-	uint64_t pc = core_read_register(machine, REGISTER_PC);
+	const int registers[] = {UC_ARM64_REG_PC, UC_ARM64_REG_PSTATE};
+	uint64_t value[] = {0, 0};
 
-	core_uncount_rest_of_block(core, pc);
-	if (!exception_from_engine(machine, number, pc)) {
+	core_read_registers(machine, registers, value, 2);
+	core_uncount_rest_of_block(core, value[0]);
+	if (!exception_from_engine(machine, number, value[0], value[1] >> 2 & 3)) {
 		snprintf(machine->error, sizeof machine->error, "the engine raised exception %u, which no guest can cause",
 			 number);
 		core->lost = true;
@@ -82,11 +81,21 @@ static unsigned access_level(struct machine *machine, enum access access)
 	uint32_t instruction;
 
 	if (level == 1 && access != ACCESS_FETCH &&
-	    read_instruction(machine, core_read_register(machine, REGISTER_PC), &instruction) &&
+	    read_instruction(machine, core_read_register(machine, REGISTER_PC), level, &instruction) &&
 	    load_store_is_unprivileged(instruction)) {
 		return 0;
 	}
 	return level;
+}
+
+/* A page that may be written may usually be read, but stage 2 and the TZASC can forbid it. */
+static bool may_read(struct machine *machine, uint64_t address, unsigned level, struct master master)
+{
+	struct translation translation;
+	struct fault fault;
+
+	return translate(machine, address, ACCESS_READ, level, &translation, &fault) &&
+	       bus_permits(machine, translation.address, master, false);
 }
 
 /*
@@ -106,7 +115,7 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 
 	(void)engine;
 	address &= PAGE_MASK;
-	if (machine->core.forgetting || address == ((NOWHERE - 1) & PAGE_MASK) || address == NOWHERE) {
+	if (machine->core.forgetting) {
 		*result = (uc_tlb_entry){.paddr = address, .perms = UC_PROT_READ | UC_PROT_EXEC};
 		return true;
 	}
@@ -126,25 +135,34 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 		result->perms = UC_PROT_EXEC;
 		return true;
 	}
+	result->perms = UC_PROT_READ;
 	if (access == ACCESS_WRITE) {
 		memory_written(machine, translation.address);
 		if (level == 3 && memory == &machine->dram) {
 			core_note_scrubbing(machine, translation.address);
 		}
+		result->perms = UC_PROT_WRITE | (may_read(machine, address, level, master) ? UC_PROT_READ : 0);
 	}
-	result->perms = access == ACCESS_WRITE ? UC_PROT_READ | UC_PROT_WRITE : UC_PROT_READ;
 	return true;
 }
 
-/* CNTPCT_EL0 and CNTVCT_EL0 count instructions; CNTVOFF_EL2 is not used. */
+/* CNTPCT_EL0 and CNTVCT_EL0 count instructions (CNTVOFF_EL2 is not used); ISR_EL1.A is our pending SError. */
 static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp_reg *reg, void *user)
 {
 	struct machine *machine = user;
 	struct core *core = &machine->core;
 	uint64_t rest, now;
 
+	if (reg->op0 == 3 && reg->op1 == 0 && reg->crn == 12 && reg->crm == 1 && reg->op2 == 0) {
+		now = (uint64_t)core->serror_pending << 8;
+		uc_reg_write(engine, (int)target, &now);
+		return 1;
+	}
 	if (reg->op0 != 3 || reg->op1 != 3 || reg->crn != 14 || reg->crm != 0 || reg->op2 == 0) {
 		return 0;
+	}
+	if (current_level(machine) == 0 && !(sysreg(machine, CNTKCTL_EL1) & reg->op2)) {
+		return 0; /* EL0PCTEN, EL0VCTEN: the engine finds it undefined */
 	}
 	rest = core->block_bytes - (core_read_register(machine, REGISTER_PC) - core->block_start);
 	now = core->instructions - rest / 4;

@@ -115,6 +115,7 @@ struct fault {
 	uint8_t status;      /* FSC_NONE: no fault */
 	bool stage2;
 	bool stage1_walk;    /* a stage-2 fault on the fetch of a stage-1 descriptor */
+	uint32_t transfer;   /* what load_store_syndrome says of the instruction; 0: nothing */
 	uint64_t ipa;        /* stage 2 only */
 };
 
@@ -183,7 +184,7 @@ bool translate(struct machine *machine, uint64_t address, enum access access, un
 /* The same with stage 2 or without: then the output is an IPA (AT S1*). */
 bool translate_stages(struct machine *machine, uint64_t address, enum access access, unsigned level, bool stage2,
 		      struct translation *translation, struct fault *fault);
-/* AT, by its encoding. False: it takes the exception that *fault describes, to EL2. */
+/* AT, by its encoding. False: it takes the exception that *fault describes. */
 bool address_translate(struct machine *machine, unsigned op1, unsigned op2, uint64_t address, struct fault *fault);
 unsigned current_level(struct machine *machine);
 
@@ -208,6 +209,13 @@ struct refusal {
 	struct fault fault; /* FSC_NONE: translation is fine, but the place is a device or a filter denies it */
 };
 
+/* The page that an instruction was last read from. */
+struct fetched {
+	uint64_t page;
+	unsigned level;
+	const uint8_t *host; /* NULL: none */
+};
+
 struct core {
 	uc_engine *engine;
 	uint64_t instructions;    /* executed; during a block, as if it were complete */
@@ -215,15 +223,15 @@ struct core {
 	uint64_t block_bytes;
 	uint64_t limit;           /* the block hook stops before a block that would pass it */
 	bool attention;           /* the block hook has more to do than to count */
-	bool limit_reached;
+	bool held;                /* the block hook stopped the engine before a block */
 	bool forgetting;          /* the engine looks an address up only to drop its code */
 	bool halted;
-	bool wfi;
 	bool serror_pending;
 	struct refusal refusal;
-	struct fault trap;        /* status FSC_NONE: none; an AT met a stage-2 fault on its walk */
+	struct fault trap;        /* status FSC_NONE: none; an AT met a fault that it takes as an exception */
 	uint64_t trap_address;
 	struct translation_registers registers;
+	struct fetched fetched;
 	uint64_t stuck_at;        /* instruction count of the last exception, to see a vector that faults for ever */
 	unsigned stuck;
 	bool lost;                /* the engine did what no guest can cause, or a vector table faults for ever */
@@ -257,6 +265,8 @@ struct machine {
 	char error[160];
 };
 
+/* Registers by the engine's numbers, at most 8. */
+void core_read_registers(struct machine *machine, const int *registers, uint64_t *values, int count);
 const struct translation_registers *core_translation_registers(struct machine *machine);
 void core_forget_code(struct machine *machine, uint64_t address);
 void core_flush(struct machine *machine); /* the engine's TLB, which merely caches ours */
@@ -288,17 +298,21 @@ uint64_t exception_syndrome(unsigned code, uint64_t iss);
 /* The level that takes a synchronous exception which the given level causes for itself. */
 unsigned exception_default_target(struct machine *machine, unsigned level);
 /* An exception that the engine reports by number; false: none that the architecture knows. */
-bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc);
+bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc, unsigned level);
 void exception_undefined(struct machine *machine);
+void exception_pc_alignment(struct machine *machine, uint64_t pc);
+bool is_wfi(struct machine *machine, uint64_t address);
 void exception_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address);
 /* The abort of a cache maintenance or address translation instruction. */
 void exception_abort_cache(struct machine *machine, const struct fault *fault, uint64_t address);
+/* Whether a pending SError is not masked. */
+bool exception_serror_due(struct machine *machine);
 /* Takes the pending SError; false: it is masked. */
 bool exception_serror(struct machine *machine);
 bool exception_stuck(const struct machine *machine);
 /* The syndrome of a load or store abort, at the level that would take it. */
 uint64_t abort_syndrome(const struct fault *fault, enum access access, bool same_level);
-bool read_instruction(struct machine *machine, uint64_t address, uint32_t *instruction);
+bool read_instruction(struct machine *machine, uint64_t address, unsigned level, uint32_t *instruction);
 
 /* --- loads and stores that the engine cannot perform itself ------------------------------------------------------------ */
 
@@ -308,6 +322,7 @@ struct load_store {
 	bool store;
 	bool vector;
 	bool exclusive;
+	bool ordered;             /* LDAR, STLR */
 	bool unprivileged;
 	bool sign_extend;
 	bool wide;                /* the destination is an X register */
@@ -317,12 +332,15 @@ struct load_store {
 	uint8_t rt, rt2, rn, rs;
 	enum address_mode mode;
 	uint64_t address;
+	uint64_t far;             /* the same, but for DC ZVA: what the register holds */
 	uint64_t written_back;
 };
 
 /* Decodes the instruction with the registers as they are. False: no load or store that we know. */
 bool load_store_decode(struct machine *machine, uint32_t instruction, uint64_t pc, struct load_store *access);
 bool load_store_is_unprivileged(uint32_t instruction);
+/* ESR_EL2.ISS[24:14] of a stage-2 abort: ISV with size, sign, register, width, order; 0: no simple load or store. */
+uint32_t load_store_syndrome(const struct load_store *access);
 /* Performs it piece by piece over memory, devices and denied pages; takes the abort that it meets. */
 void load_store_perform(struct machine *machine, const struct load_store *access, uint64_t pc);
 #define event(machine, kind, ...)                                                                                      \

@@ -28,6 +28,17 @@ uint64_t core_read_register(struct machine *machine, unsigned index)
 	return index == REGISTER_PSTATE ? (uint32_t)value : value;
 }
 
+/* One call of the engine for many registers: half of what an exception costs is reading and writing them. */
+void core_read_registers(struct machine *machine, const int *registers, uint64_t *values, int count)
+{
+	void *pointers[8];
+
+	for (int i = 0; i < count; i++) {
+		pointers[i] = &values[i];
+	}
+	uc_reg_read_batch(machine->core.engine, registers, pointers, count);
+}
+
 void core_write_register(struct machine *machine, unsigned index, uint64_t value)
 {
 	uc_reg_write(machine->core.engine, engine_register(index), &value);
@@ -59,7 +70,7 @@ uint64_t core_read_sysreg(struct machine *machine, unsigned op0, unsigned op1, u
 
 void core_note_write(struct core *core, unsigned op0, unsigned crn)
 {
-	if (op0 == 3 && (crn == 1 || crn == 2 || crn == 10)) {
+	if (op0 == 3 && (crn == 1 || crn == 2 || crn == 10 || crn == 12)) {
 		core->registers.valid = false;
 	}
 }
@@ -78,6 +89,7 @@ const struct translation_registers *core_translation_registers(struct machine *m
 	struct translation_registers *registers = &machine->core.registers;
 
 	if (!registers->valid) {
+		machine->core.fetched.host = NULL;
 		*registers = (struct translation_registers){
 			.valid = true,
 			.scr_el3 = sysreg(machine, SCR_EL3),
@@ -97,6 +109,7 @@ const struct translation_registers *core_translation_registers(struct machine *m
 			.tcr_el3 = sysreg(machine, TCR_EL3),
 			.ttbr0_el3 = sysreg(machine, TTBR0_EL3),
 			.mair_el3 = sysreg(machine, MAIR_EL3),
+			.vbar = {0, sysreg(machine, VBAR_EL1), sysreg(machine, VBAR_EL2), sysreg(machine, VBAR_EL3)},
 		};
 	}
 	return registers;

@@ -98,7 +98,7 @@ static void resolve_refusal(struct machine *machine)
 	struct load_store access;
 	uint32_t instruction;
 	uint64_t address = refusal.access == ACCESS_FETCH ? pc : refusal.page;
-	bool decoded = refusal.access != ACCESS_FETCH && read_instruction(machine, pc, &instruction) &&
+	bool decoded = refusal.access != ACCESS_FETCH && read_instruction(machine, pc, current_level(machine), &instruction) &&
 		       load_store_decode(machine, instruction, pc, &access);
 
 	if (decoded) {
@@ -127,7 +127,7 @@ static bool is_wfi(struct machine *machine, uint64_t pc)
 {
 	uint32_t instruction;
 
-	return read_instruction(machine, pc, &instruction) && instruction == 0xd503207f;
+	return read_instruction(machine, pc, current_level(machine), &instruction) && instruction == 0xd503207f;
 }
 
 static uc_err enter(struct machine *machine, uint64_t until)

@@ -13,6 +13,8 @@
 #define PAR_EL1 3, 0, 7, 4, 0
 #define MAIR_EL1 3, 0, 10, 2, 0
 #define VBAR_EL1 3, 0, 12, 0, 0
+#define VBAR_EL2 3, 4, 12, 0, 0
+#define VBAR_EL3 3, 6, 12, 0, 0
 #define SCTLR_EL2 3, 4, 1, 0, 0
 #define HCR_EL2 3, 4, 1, 1, 0
 #define TTBR0_EL2 3, 4, 2, 0, 0
@@ -29,13 +31,14 @@
 #define SPSR_EL3 3, 6, 4, 0, 0
 #define MAIR_EL3 3, 6, 10, 2, 0
 
-/* The registers that translation reads on every miss; a copy of them is kept until one is written. */
+/* The registers that translation reads on every miss, and exception entry; a copy is kept until one is written. */
 struct translation_registers {
 	bool valid;
 	uint64_t scr_el3, hcr_el2, vtcr_el2, vttbr_el2;
 	uint64_t sctlr_el1, tcr_el1, ttbr0_el1, ttbr1_el1, mair_el1;
 	uint64_t sctlr_el2, tcr_el2, ttbr0_el2, mair_el2;
 	uint64_t sctlr_el3, tcr_el3, ttbr0_el3, mair_el3;
+	uint64_t vbar[4]; /* by exception level */
 };
 
 #define sysreg(machine, ...) core_read_sysreg(machine, __VA_ARGS__)

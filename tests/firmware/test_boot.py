@@ -125,3 +125,13 @@ def test_wrong_dram_size_is_a_panic_by_name() -> None:
     phone.board.trusted.DRAM_PAGES.value = 513
     assert phone.run() == "monitor_halted"
     assert b"panic: boot: DRAM is not 64 MiB to 16 GiB in steps of 2 MiB" in phone.board.uart1.output
+
+
+def test_store_that_is_denied_at_el3_is_a_panic_by_name() -> None:
+    """Secure DRAM made read-only behind the monitor's back: its next store to the ownership table is an SError."""
+    phone = Phone().boot()
+    attributes = phone.board.tzasc.REGION_ATTRIBUTES
+    secure_read_only = attributes.at(3).value & ~(1 << 31)
+    phone.board.tzasc.write(attributes.register.at(3), 4, secure_read_only, secure=True)
+    assert phone.smc(abi.MEM_ALLOCATE.function, PAGE, 1) == "monitor_halted"
+    assert phone.board.uart1.output.splitlines()[-1].endswith(b"panic: a store of EL3 was refused (SError)")

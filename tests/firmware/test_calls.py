@@ -309,7 +309,7 @@ def executed(phone: Phone, call: Call, *arguments: int) -> list[int]:
 
 
 def test_version_call_takes_the_path_of_every_other_call(phone: Phone) -> None:
-    """Entry, dispatch and exit: what FLEX_VERSION does not share with all others is its way through the switch and its handler."""
+    """Entry, dispatch and exit: what it shares not with all others is its way through the switch and its handler."""
     version = executed(phone, abi.FLEX_VERSION)
     paths = []
     for call in abi.CALLS:
