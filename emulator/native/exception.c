@@ -2,8 +2,10 @@
 #include "machine.h"
 
 #define PSTATE_DAIF 0x3c0
+#define PSTATE_NZCV UINT64_C(0xf0000000)
 
 #define EC_UNKNOWN 0x00
+#define EC_WFX 0x01
 #define EC_SVC64 0x15
 #define EC_HVC64 0x16
 #define EC_SMC64 0x17
@@ -11,21 +13,22 @@
 #define EC_BRK64 0x3c
 
 #define ISS_IL (UINT64_C(1) << 25)
+#define ISS_CV (UINT64_C(1) << 24)
+#define ISS_ALWAYS (UINT64_C(0xe) << 20)
 
 /* The engine's exception numbers, as QEMU names them. */
 #define ENGINE_UNDEFINED 1
 #define ENGINE_SVC 2
-#define ENGINE_PREFETCH_ABORT 3
 #define ENGINE_DATA_ABORT 4
 #define ENGINE_BRK 7
 #define ENGINE_HVC 11
+#define ENGINE_SMC_TRAPPED 12
 #define ENGINE_SMC 13
 #define ENGINE_SEMIHOSTING 16
 
 #define SCR_NS (1 << 0)
-#define SCR_SMD (1 << 7)
-#define SCR_HCE (1 << 8)
-#define HCR_TSC (1 << 19)
+#define SCTLR_NTWI (1 << 16)
+#define HCR_TWI (1 << 13)
 #define HCR_TGE (1 << 27)
 
 #define STUCK_LIMIT 1000
@@ -113,7 +116,8 @@ void exception_take(struct machine *machine, const struct exception *exception)
 		const int after[] = {banked_sp(old_bank), UC_ARM64_REG_SP, UC_ARM64_REG_PSTATE, elr_registers[target],
 				     esr_registers[target]};
 		const uint64_t new[] = {old[SP], old_bank == target ? old[SP] : old[TARGET_SP],
-					PSTATE_DAIF | target << 2 | 1, exception->return_address, exception->syndrome};
+					(old[PSTATE] & PSTATE_NZCV) | PSTATE_DAIF | target << 2 | 1,
+					exception->return_address, exception->syndrome};
 		bool syndrome = exception->vector == VECTOR_SYNC || exception->vector == VECTOR_SERROR;
 
 		write_registers(machine, after, new, syndrome ? 5 : 4);
@@ -188,36 +192,43 @@ static uint64_t immediate(struct machine *machine, uint64_t address, unsigned le
 	return instruction >> 5 & 0xffff;
 }
 
-static void take_smc(struct machine *machine, uint64_t pc, unsigned level)
-{
-	uint64_t scr = core_translation_registers(machine)->scr_el3;
-
-	if (level == 1 && scr & SCR_NS && core_translation_registers(machine)->hcr_el2 & HCR_TSC) {
-		take_synchronous(machine, 2, exception_syndrome(EC_SMC64, immediate(machine, pc - 4, level)), pc - 4);
-	} else if (level == 0 || scr & SCR_SMD) {
-		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_UNKNOWN, 0), pc - 4);
-	} else {
-		core_smc_arrived(machine, level);
-		take_synchronous(machine, 3, exception_syndrome(EC_SMC64, immediate(machine, pc - 4, level)), pc);
-	}
-}
-
+/* The engine would let Secure EL1 call an EL2 that is not there. */
 static void take_hvc(struct machine *machine, uint64_t pc, unsigned level)
 {
-	uint64_t scr = core_translation_registers(machine)->scr_el3;
-
-	if (level == 0 || !(scr & SCR_HCE) || (level < 3 && !(scr & SCR_NS))) {
-		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_UNKNOWN, 0), pc - 4);
+	if (level == 1 && !(core_translation_registers(machine)->scr_el3 & SCR_NS)) {
+		take_synchronous(machine, 1, exception_syndrome(EC_UNKNOWN, 0), pc - 4);
 	} else {
-		take_synchronous(machine, level == 3 ? 3 : 2, exception_syndrome(EC_HVC64, immediate(machine, pc - 4, level)), pc);
+		take_synchronous(machine, level == 3 ? 3 : 2, exception_syndrome(EC_HVC64, immediate(machine, pc - 4, level)),
+				 pc);
 	}
 }
 
-static void take_pc_alignment(struct machine *machine, uint64_t pc, unsigned level)
+bool is_wfi(struct machine *machine, uint64_t address)
+{
+	uint32_t instruction;
+
+	return read_instruction(machine, address, current_level(machine), &instruction) && instruction == 0xd503207f;
+}
+
+/* SCTLR_EL1.nTWI, HCR_EL2.TWI, SCR_EL3.TWI, in this order: the engine says that one of them traps, not which. */
+static void take_trapped_wfi(struct machine *machine, uint64_t pc, unsigned level)
+{
+	const struct translation_registers *registers = core_translation_registers(machine);
+	unsigned target = 3;
+
+	if (level == 0 && !(registers->sctlr_el1 & SCTLR_NTWI)) {
+		target = exception_default_target(machine, level);
+	} else if (level < 2 && registers->scr_el3 & SCR_NS && registers->hcr_el2 & HCR_TWI) {
+		target = 2;
+	}
+	take_synchronous(machine, target, exception_syndrome(EC_WFX, ISS_CV | ISS_ALWAYS), pc);
+}
+
+void exception_pc_alignment(struct machine *machine, uint64_t pc)
 {
 	exception_take(machine, &(struct exception){
 		.vector = VECTOR_SYNC,
-		.target = exception_default_target(machine, level),
+		.target = exception_default_target(machine, current_level(machine)),
 		.syndrome = exception_syndrome(EC_PC_ALIGNMENT, 0),
 		.return_address = pc,
 		.has_far = true,
@@ -246,9 +257,14 @@ void exception_undefined(struct machine *machine)
 
 bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc, unsigned level)
 {
+	/* Whether an instruction is undefined or trapped, by level, SCR_EL3 and HCR_EL2, the engine has decided. */
 	switch (number) {
 	case ENGINE_SMC:
-		take_smc(machine, pc, level);
+		core_smc_arrived(machine, level);
+		take_synchronous(machine, 3, exception_syndrome(EC_SMC64, immediate(machine, pc - 4, level)), pc);
+		return true;
+	case ENGINE_SMC_TRAPPED: /* HCR_EL2.TSC */
+		take_synchronous(machine, 2, exception_syndrome(EC_SMC64, immediate(machine, pc, level)), pc);
 		return true;
 	case ENGINE_HVC:
 		take_hvc(machine, pc, level);
@@ -261,10 +277,11 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		return true;
 	case ENGINE_UNDEFINED:
 	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
-		exception_undefined(machine);
-		return true;
-	case ENGINE_PREFETCH_ABORT:
-		take_pc_alignment(machine, pc, level);
+		if (is_wfi(machine, pc)) {
+			take_trapped_wfi(machine, pc, level);
+		} else {
+			exception_undefined(machine);
+		}
 		return true;
 	case ENGINE_DATA_ABORT:
 		take_alignment(machine, pc, level);

@@ -30,6 +30,7 @@ bool core_init(struct machine *machine)
 	}
 	return uc_ctl_set_cpu_model(core->engine, UC_CPU_ARM64_A72) == UC_ERR_OK &&
 	       uc_ctl_set_page_size(core->engine, PAGE_SIZE) == UC_ERR_OK &&
+	       uc_ctl_exits_enable(core->engine) == UC_ERR_OK && /* else the engine stops at an address of its own */
 	       uc_ctl_tlb_mode(core->engine, UC_TLB_VIRTUAL) == UC_ERR_OK &&
 	       uc_mem_map_ptr(core->engine, machine->sram.base, machine->sram.bytes, UC_PROT_ALL, machine->sram.host) ==
 		       UC_ERR_OK &&
@@ -65,10 +66,15 @@ void core_uncount_rest_of_block(struct core *core, uint64_t pc)
 	}
 }
 
-/* Where a load or store that touches the refused page meets it: at its address, or where it enters the page. */
+/*
+ * Where a load or store that touches the refused page meets it: at its address, or where it enters the page. The engine
+ * names the page without a tag.
+ */
 static uint64_t fault_address(const struct load_store *access, uint64_t page)
 {
-	return access->address > page ? access->address : page;
+	bool begins_there = !((access->far ^ page) << 8 >> (8 + PAGE_SHIFT));
+
+	return begins_there ? access->far : page;
 }
 
 /* An access that the engine cannot perform and we do not: the bus is asked for its verdict, exactly where it happens. */
@@ -103,6 +109,7 @@ static void resolve_refusal(struct machine *machine)
 
 	if (decoded) {
 		address = fault_address(&access, refusal.page);
+		refusal.fault.transfer = load_store_syndrome(&access);
 	}
 	if (refusal.fault.status != FSC_NONE) {
 		exception_abort(machine, &refusal.fault, refusal.access, address);
@@ -119,26 +126,20 @@ static void resolve_trap(struct machine *machine)
 	struct fault fault = core->trap;
 
 	core->trap.status = FSC_NONE;
+	core->instructions--;
 	core_write_register(machine, REGISTER_PC, core_read_register(machine, REGISTER_PC) - 4);
 	exception_abort_cache(machine, &fault, core->trap_address);
 }
 
-static bool is_wfi(struct machine *machine, uint64_t pc)
-{
-	uint32_t instruction;
-
-	return read_instruction(machine, pc, current_level(machine), &instruction) && instruction == 0xd503207f;
-}
-
-static uc_err enter(struct machine *machine, uint64_t until)
+static uc_err enter(struct machine *machine)
 {
 	struct core *core = &machine->core;
 
-	core->limit_reached = false;
+	core->held = false;
 	core->attention = true; /* the block hook finds out whether anything asks for it */
 	core->block_bytes = 0;
 	core->refusal.pending = false;
-	return uc_emu_start(core->engine, core_read_register(machine, REGISTER_PC), until, 0, 0);
+	return uc_emu_start(core->engine, core_read_register(machine, REGISTER_PC), 0, 0, 0);
 }
 
 /*
@@ -147,13 +148,21 @@ static uc_err enter(struct machine *machine, uint64_t until)
  */
 static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions)
 {
+	uc_engine *engine = machine->core.engine;
 	uint64_t start = core_read_register(machine, REGISTER_PC);
-	uint64_t until = start + instructions * 4;
+	uint64_t end = start + instructions * 4;
+	struct translation page;
+	struct fault unused;
 	uc_err error;
 
-	core_forget_virtual(machine, start, until);
-	error = enter(machine, until);
-	core_forget_virtual(machine, start, until);
+	if (!translate(machine, start, ACCESS_FETCH, current_level(machine), &page, &unused)) {
+		return enter(machine); /* takes the abort */
+	}
+	core_forget_code(machine, page.address & PAGE_MASK);
+	uc_ctl_set_exits(engine, &end, (size_t)1);
+	error = enter(machine);
+	uc_ctl_set_exits(engine, &end, (size_t)0);
+	core_forget_code(machine, page.address & PAGE_MASK);
 	return error;
 }
 
@@ -161,9 +170,10 @@ static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions
 static uc_err run_engine(struct machine *machine)
 {
 	struct core *core = &machine->core;
-	uc_err error = enter(machine, NOWHERE);
+	uc_err error = enter(machine);
 
-	if (error == UC_ERR_OK && core->limit_reached && !core_must_stop(machine) && core->instructions < core->limit) {
+	if (error == UC_ERR_OK && core->held && !(core_read_register(machine, REGISTER_PC) & 3) &&
+	    !core_must_stop(machine) && core->instructions < core->limit) {
 		error = enter_part_of_block(machine, core->limit - core->instructions);
 	}
 	return error;
@@ -178,8 +188,12 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 	if (core->lost) {
 		return STOP_LOST;
 	}
-	if (error == UC_ERR_EXCEPTION && core->refusal.pending) {
-		core_uncount_rest_of_block(core, pc);
+	if (pc & 3) {
+		exception_pc_alignment(machine, pc);
+	} else if (error == UC_ERR_EXCEPTION && core->refusal.pending) {
+		if (core->refusal.access != ACCESS_FETCH) { /* a fetch is refused between blocks */
+			core_uncount_rest_of_block(core, pc);
+		}
 		resolve_refusal(machine);
 	} else if (core->trap.status != FSC_NONE) {
 		core_uncount_rest_of_block(core, pc);
@@ -188,7 +202,7 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 		snprintf(machine->error, sizeof machine->error, "the engine stopped at %#llx: %s", (unsigned long long)pc,
 			 uc_strerror(error));
 		return STOP_LOST;
-	} else if (!core->limit_reached && !core_must_stop(machine) && core->instructions < core->limit && is_wfi(machine, pc - 4)) {
+	} else if (!core->held && is_wfi(machine, pc - 4)) {
 		return STOP_WFI;
 	}
 	*stop = exception_stuck(machine);

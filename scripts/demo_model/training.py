@@ -34,7 +34,7 @@ class Stage:
 
 
 LEARN  = Stage(learning_rate=4e-3, decay_from=0.4, serving_from=0.75, unlikelihood=0.0)
-REFINE = Stage(learning_rate=1e-3, decay_from=0.0, serving_from=0.0,  unlikelihood=1.0)
+REFINE = Stage(learning_rate=1e-3, decay_from=0.0, serving_from=0.0,  unlikelihood=3.0)
 
 
 @dataclass(frozen=True)
