@@ -13,10 +13,17 @@ static enum outcome abort_at(struct machine *machine, uint8_t status, bool store
 	return ABORTED;
 }
 
-/* Within one page. A store that the bus refuses is an SError: it has left the core when the answer comes back. */
-static enum outcome access_part(struct machine *machine, uint64_t address, unsigned level, bool store, uint8_t *data,
-				unsigned bytes)
+/* Devices take aligned accesses only, and no DC ZVA (Arm ARM B2.7.2). */
+static bool fits_device(const struct load_store *access)
 {
+	return !access->zero_block && !(access->address & (access->size - 1));
+}
+
+/* Within one page. A store that the bus refuses is an SError: it has left the core when the answer comes back. */
+static enum outcome access_part(struct machine *machine, const struct load_store *access, uint64_t address,
+				unsigned level, uint8_t *data, unsigned bytes)
+{
+	bool store = access->store;
 	struct translation translation;
 	struct fault fault;
 	struct target target;
@@ -37,8 +44,8 @@ static enum outcome access_part(struct machine *machine, uint64_t address, unsig
 		}
 		return DONE;
 	}
-	if (result == BUS_OK && address & (bytes - 1)) {
-		return abort_at(machine, FSC_ALIGNMENT, store, address); /* devices take aligned accesses only */
+	if (result == BUS_OK && !fits_device(access)) {
+		return abort_at(machine, FSC_ALIGNMENT, store, access->far);
 	}
 	if (result == BUS_OK && store) {
 		memcpy(&value, data, bytes);
@@ -60,15 +67,17 @@ static enum outcome access_part(struct machine *machine, uint64_t address, unsig
 }
 
 /* One register's bytes, cut at page ends and, for devices, into pieces of at most 8. */
-static enum outcome access_element(struct machine *machine, uint64_t address, unsigned level, bool store,
-				   uint8_t *data, unsigned bytes)
+static enum outcome access_element(struct machine *machine, const struct load_store *access, uint64_t address,
+				   unsigned level, uint8_t *data)
 {
+	unsigned bytes = access->size;
+
 	while (bytes) {
 		unsigned part = bytes < 8 ? bytes : 8;
 		uint64_t to_page_end = PAGE_SIZE - (address & ~PAGE_MASK);
 
 		part = part < to_page_end ? part : (unsigned)to_page_end;
-		if (access_part(machine, address, level, store, data, part) == ABORTED) {
+		if (access_part(machine, access, address, level, data, part) == ABORTED) {
 			return ABORTED;
 		}
 		address += part;
@@ -125,8 +134,8 @@ void load_store_perform(struct machine *machine, const struct load_store *access
 		} else {
 			memset(value[i], 0, sizeof value[i]);
 		}
-		if (access_element(machine, access->address + i * access->size, level, access->store,
-				   (uint8_t *)value[i], access->size) == ABORTED) {
+		if (access_element(machine, access, access->address + i * access->size, level, (uint8_t *)value[i]) ==
+		    ABORTED) {
 			return;
 		}
 	}

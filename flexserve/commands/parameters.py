@@ -61,6 +61,20 @@ class Recall(click.ParamType[RecallAt]):
         return RecallAt(int(match[1]), int(match[2]))
 
 
+class Text(click.ParamType[str]):
+    """Text that came as UTF-8: the shell hands over any bytes."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail("it is not UTF-8", param, ctx)
+        return text
+
+
 class FiniteRange(click.FloatRange):
     """A finite number in a range: plain FloatRange lets nan through."""
 

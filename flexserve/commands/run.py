@@ -17,7 +17,7 @@ from rich.table import Table
 
 from emulator.gate import Notice
 from emulator.machine import MachineError
-from flexserve.commands.parameters import U64, FiniteRange, Recall, RecallAt, as_json, device_id, dram
+from flexserve.commands.parameters import U64, FiniteRange, Recall, RecallAt, Text, as_json, device_id, dram
 from flexserve.errors import UserError
 from flexserve.model_file import load_model
 from flexserve.system import Generation, System, Usage
@@ -29,7 +29,7 @@ DEFAULT_TOKENS = 64
 
 
 @click.command()
-@click.option("--prompt", default=DEFAULT_PROMPT, metavar="T", show_default=True, help="Text to continue.")
+@click.option("--prompt", type=Text(), default=DEFAULT_PROMPT, metavar="T", show_default=True, help="Text to continue.")
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
