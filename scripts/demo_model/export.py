@@ -4,7 +4,6 @@ All blocks of a row share one scale, that of int8 per output channel. So the ser
 int8 per output channel, gets exactly the integers that stand in the file.
 """
 
-import os
 from pathlib import Path
 
 import gguf
@@ -34,7 +33,7 @@ def write(path: Path, network: Network, pieces: list[Piece]) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def add_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:

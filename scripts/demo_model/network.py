@@ -77,8 +77,8 @@ class Block(nn.Module):
         x = x + self.dropout(self._attend(self.attn_norm(x), rotation, past))
         h = self.ffn_norm(x)
         gated: Tensor = functional.silu(self.ffn_gate(h)) * self.ffn_up(h)
-        x = x + self.dropout(self.ffn_down(gated))
-        return x
+        change: Tensor = self.dropout(self.ffn_down(gated))
+        return x + change
 
     def _attend(self, h: Tensor, rotation: Tensor, past: list[Tensor]) -> Tensor:
         query = rotate(self._heads(self.attn_q(h)), rotation)

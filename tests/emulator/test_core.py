@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from emulator.events import Event, EventKind
 from emulator.machine import StopReason
 from emulator.memory_map import STORAGE
-from tests.emulator.bare import CODE, DEVICE, EL0, MAIR, NORMAL, TABLES, TCR_EL1, Guest, PageTable
 from emulator.native import lib
-from tests.emulator.bare import read_register
+from tests.emulator.bare import DEVICE, MAIR, NORMAL, TABLES, TCR_EL1, Guest, PageTable, read_register
 
 # Everything that leaves a block early or enters one in the middle.
 EVENTFUL = """
@@ -121,7 +120,8 @@ def eventful_guest() -> tuple[Guest, Latch, list[Event]]:
     use_stage1(guest)
     guest["VBAR_EL3"], guest["VBAR_EL1"] = guest.at("el3_vectors"), guest.at("el1_vectors")
     events: list[Event] = []
-    guest.machine.events.listen([EventKind.SMC, EventKind.SMC_RETURN, EventKind.EXCEPTION, EventKind.TLB], events.append)
+    kinds = (EventKind.SMC, EventKind.SMC_RETURN, EventKind.EXCEPTION, EventKind.TLB)
+    guest.machine.events.listen(kinds, events.append)
     guest.enter("eventful", 1)
     return guest, latch, events
 

@@ -114,7 +114,7 @@ def twins() -> Iterator[Twins]:
         pair.machine.close()
 
 
-# --- random machines: everything lives in few places, so that tables, blocks and entries meet ------------------------------
+# --- random machines: everything lives in few places, so that tables, blocks and entries meet -----------------------
 
 OUTPUTS = (
     *(TABLES * 6),
