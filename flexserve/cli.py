@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from emulator.errors import StaleBuildError
-from flexserve.errors import UserError
+from flexserve.errors import INTERRUPTED, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INTERRUPTED = 128 + signal.SIGINT
 
 COMMANDS = {
     "attack": "flexserve.commands.attack",
@@ -48,11 +46,6 @@ class Commands(click.Group):
 @click.version_option(package_name="flexserve")
 def cli() -> None:
     """Serve a language model from flexible secure memory, on an emulated TrustZone phone."""
-
-
-def main() -> None:
-    """Run the command line that the process was given."""
-    sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:

@@ -212,7 +212,7 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 static void on_sigint(int number)
 {
 	core_interrupted = 1;
-	if (previous_interrupt.sa_handler != SIG_IGN && previous_interrupt.sa_handler != SIG_DFL) {
+	if (previous_interrupt.sa_handler != SIG_DFL) {
 		previous_interrupt.sa_handler(number);
 	}
 }
@@ -266,6 +266,9 @@ enum stop_reason core_run(struct machine *machine, uint64_t instruction_limit)
 	machine->core.lost = false;
 	machine->core.stuck = 0;
 	sigaction(SIGINT, &action, &previous_interrupt);
+	if (previous_interrupt.sa_handler == SIG_IGN) {
+		sigaction(SIGINT, &previous_interrupt, NULL); /* who started us wants it so */
+	}
 	reason = run(machine, instruction_limit);
 	sigaction(SIGINT, &previous_interrupt, NULL);
 	return reason;
