@@ -15,7 +15,8 @@ from gguf import GGUFReader, dequantize
 from flexserve.gguf_import import read_gguf
 from flexserve.model_file import load_model
 from flexserve.system import System
-from tests.reference.model import Floats, ServedModel, Sizes, Weights, float64_logits
+from tests.reference.arithmetic import Floats
+from tests.reference.model import ServedModel, Sizes, Weights, float64_logits
 
 DATA = Path(__file__).parents[1] / "data"
 DEMO = Path(__file__).parents[2] / "flexserve" / "models" / "demo.gguf"
