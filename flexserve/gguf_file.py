@@ -26,17 +26,17 @@ DEFAULT_ALIGNMENT = 32
 SMALLEST_STRING = 8  # bytes: its length alone
 
 _SCALARS = {
-    GGUFValueType.UINT8:   np.dtype("<u1"),
-    GGUFValueType.INT8:    np.dtype("<i1"),
-    GGUFValueType.UINT16:  np.dtype("<u2"),
-    GGUFValueType.INT16:   np.dtype("<i2"),
-    GGUFValueType.UINT32:  np.dtype("<u4"),
-    GGUFValueType.INT32:   np.dtype("<i4"),
-    GGUFValueType.UINT64:  np.dtype("<u8"),
-    GGUFValueType.INT64:   np.dtype("<i8"),
-    GGUFValueType.FLOAT32: np.dtype("<f4"),
-    GGUFValueType.FLOAT64: np.dtype("<f8"),
-    GGUFValueType.BOOL:    np.dtype("?"),
+    GGUFValueType.UINT8:   "<u1",
+    GGUFValueType.INT8:    "<i1",
+    GGUFValueType.UINT16:  "<u2",
+    GGUFValueType.INT16:   "<i2",
+    GGUFValueType.UINT32:  "<u4",
+    GGUFValueType.INT32:   "<i4",
+    GGUFValueType.UINT64:  "<u8",
+    GGUFValueType.INT64:   "<i8",
+    GGUFValueType.FLOAT32: "<f4",
+    GGUFValueType.FLOAT64: "<f8",
+    GGUFValueType.BOOL:    "?",
 }  # fmt: skip
 
 
@@ -69,6 +69,8 @@ class Gguf:
     @classmethod
     def read(cls, path: Path) -> Gguf:
         """Raises GgufError, OSError."""
+        if path.exists() and not path.is_file():
+            raise GgufError("is no regular file: name a GGUF file")
         with path.open("rb") as file:
             if not path.stat().st_size:
                 raise GgufError("is empty: name a GGUF file")
@@ -107,7 +109,7 @@ class _Reader:
             tensors[name] = Tensor(name, kind, shape, self._blocks(name, kind, shape, start + offset))
         return Gguf(keys, tensors)
 
-    def _array(self, dtype: np.dtype[np.generic] | str, count: int, what: str) -> NDArray[np.generic]:
+    def _array(self, dtype: str, count: int, what: str) -> NDArray[np.generic]:
         wanted = np.dtype(dtype)
         end = self._at + count * wanted.itemsize
         if end > len(self._content):
@@ -160,6 +162,8 @@ class _Reader:
         if not 1 <= dimensions <= MAX_DIMENSIONS:
             raise _damaged(f"{what} has {dimensions} dimensions, not 1 to {MAX_DIMENSIONS}")
         shape = tuple(self._number("<u8", what) for _ in range(dimensions))
+        if not all(shape):
+            raise _damaged(f"{what} is empty")
         number = self._number("<u4", what)
         try:
             kind = GGMLQuantizationType(number)
@@ -172,7 +176,7 @@ class _Reader:
         elements, size = GGML_QUANT_SIZES[kind]
         columns, *rows = shape
         if columns % elements:
-            raise _damaged(f"tensor {name!r} has rows of {columns} elements, {kind.name} wants a multiple of {elements}")
+            raise _damaged(f"tensor {name!r} has rows of {columns} elements, {kind.name} has blocks of {elements}")
         row = columns // elements * size
         count = row
         for dimension in rows:
@@ -186,7 +190,7 @@ def _damaged(why: str) -> GgufError:
 
 
 def _aligned(offset: int, alignment: Value) -> int:
-    """The next multiple, where tensors begin."""
+    """Where tensors begin: the next multiple."""
     if not isinstance(alignment, int) or alignment <= 0:
         raise _damaged(f"its general.alignment is {alignment}, not a number of bytes")
     return -(-offset // alignment) * alignment

@@ -5,16 +5,17 @@ Everything that the served arithmetic cannot honour is refused by name, never ig
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
+from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from flexserve.errors import UserError
+from flexserve.gguf_file import Gguf, GgufError, Scalar, Tensor, Value
 from sworld.package import SHARED, Contents
 from sworld.rope import rotation_steps
 from sworld.shape import Kind, ModelObject, ModelShape, ShapeError, layer_objects, shared_objects
@@ -28,6 +29,26 @@ TYPES = {
     GGMLQuantizationType.Q4_0,
 }
 PEAK = np.float32(127)
+
+# What llama.cpp would compute otherwise than we do, and the values with which it does not; the first is the usual one.
+_NEUTRAL: Mapping[str, tuple[Scalar, ...]] = {
+    "llama.rope.scaling.type":          ("none",),
+    "llama.rope.scaling.factor":        (1.0, 0.0),
+    "llama.rope.scale_linear":          (1.0, 0.0),
+    "llama.expert_count":               (0,),
+    "llama.use_parallel_residual":      (False,),
+    "llama.attention.causal":           (True,),
+    "llama.attention.sliding_window":   (0,),
+    "llama.attention.clamp_kqv":        (0.0,),
+    "llama.attention.max_alibi_bias":   (0.0,),
+    "llama.attention.scale":            (0.0,),
+    "llama.embedding_scale":            (1.0, 0.0),
+    "llama.residual_scale":             (1.0, 0.0),
+    "llama.logit_scale":                (1.0, 0.0),
+    "tokenizer.ggml.add_eos_token":     (False,),
+}  # fmt: skip
+
+_T = TypeVar("_T", str, int, float)
 
 _SHARED_NAMES = {"output_norm": "output_norm.weight", "embedding": "token_embd.weight", "head": "output.weight"}
 _LAYER_NAMES = {
@@ -60,70 +81,49 @@ class Model:
 def read_gguf(path: Path) -> Model:
     """Read and quantise the model in ``path``. Raises BadModel."""
     try:
-        size = path.stat().st_size
-        if not size:
-            raise BadModel(f"{path} is empty: name a GGUF file")
-        return _Importer(path, _open(path)).model()
+        return _Importer(path, Gguf.read(path)).model()
     except OSError as error:
-        raise BadModel(f"{path}: {error.strerror or error}") from error
+        raise BadModel(f"{path}: {error.strerror or error}; name a GGUF file") from error
+    except GgufError as error:
+        raise BadModel(f"{path} {error}") from error
     except (ShapeError, TokenizerError) as error:
         raise BadModel(f"{path} cannot be served: {error}") from error
 
 
-def _open(path: Path) -> GGUFReader:
-    """The reader of the gguf package checks little: a damaged file makes it fail in many ways."""
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise BadModel(f"{path} is not a GGUF file: convert the model to GGUF first")
-    try:
-        return GGUFReader(path)
-    except (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError, struct.error) as error:
-        raise BadModel(f"{path} is truncated or damaged: {error}; get the file again") from error
-
-
 class _Importer:
-    def __init__(self, path: Path, reader: GGUFReader) -> None:
+    def __init__(self, path: Path, file: Gguf) -> None:
         self._path = path
-        self._reader = reader
-        self._tensors: Mapping[str, ReaderTensor] = {tensor.name: tensor for tensor in reader.tensors}
+        self._keys: Mapping[str, Value] = file.keys
+        self._tensors: Mapping[str, Tensor] = file.tensors
         self._used: set[str] = set()
 
     def model(self) -> Model:
         architecture = self._text("general.architecture")
         if architecture != ARCHITECTURE:
             raise self._refuse(f"its architecture is {architecture!r}, only {ARCHITECTURE!r} is served")
+        for key, neutral in _NEUTRAL.items():
+            if self._keys.get(key, neutral[0]) not in neutral:
+                raise self._refuse(f"its {key} is {self._keys[key]}, only {neutral[0]} is served")
         shape = self._shape()
         contents = {(SHARED, thing.name): self._object(thing, SHARED, shape) for thing in shared_objects(shape)}
         for layer in range(shape.layers):
             contents |= {(layer, thing.name): self._object(thing, layer, shape) for thing in layer_objects(shape)}
-        unused = sorted(set(self._tensors) - self._used - {"rope_freqs.weight"})
-        if unused or "rope_freqs.weight" in self._tensors:
-            name = unused[0] if unused else "rope_freqs.weight"
-            raise self._refuse(f"tensor {name} has no place in the served architecture")
+        unused = sorted(set(self._tensors) - self._used)
+        if unused:
+            raise self._refuse(f"tensor {unused[0]} has no place in the served architecture")
         return Model(self._text("general.name", self._path.stem), shape, contents, self._tokenizer(shape))
 
     def _refuse(self, why: str) -> BadModel:
         return BadModel(f"{self._path} cannot be served: {why}")
 
-    def _value(self, key: str) -> object:
-        field = self._reader.fields.get(key)
-        if field is None:
-            return None
-        try:
-            return field.contents()
-        except (ValueError, IndexError, TypeError, UnicodeDecodeError) as error:
-            raise self._refuse(f"its key {key} is damaged") from error
-
     def _text(self, key: str, default: str | None = None) -> str:
-        value = self._value(key)
-        value = default if value is None else value
+        value = self._keys.get(key, default)
         if not isinstance(value, str):
             raise self._refuse(f"its key {key} is missing or no text")
         return value
 
     def _number(self, key: str, default: float | None = None) -> float:
-        value = self._value(key)
-        value = default if value is None else value
+        value = self._keys.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._refuse(f"its key {key} is missing or no number")
         return value
@@ -135,8 +135,7 @@ class _Importer:
         return value
 
     def _flag(self, key: str, default: bool) -> bool:
-        value = self._value(key)
-        value = default if value is None else value
+        value = self._keys.get(key, default)
         if not isinstance(value, bool):
             raise self._refuse(f"its key {key} is neither true nor false")
         return value
@@ -145,31 +144,29 @@ class _Importer:
         width, heads = self._count("llama.embedding_length"), self._count("llama.attention.head_count")
         embedding = self._tensor("token_embd.weight")
         shape = ModelShape(
-            vocabulary=int(embedding.shape[1]) if len(embedding.shape) == 2 else 0,
+            vocabulary=embedding.shape[1] if len(embedding.shape) == 2 else 0,
             width=width,
             layers=self._count("llama.block_count"),
             heads=heads,
             kv_heads=self._count("llama.attention.head_count_kv", heads),
             feed_forward=self._count("llama.feed_forward_length"),
             context=self._count("llama.context_length"),
-            rope_base=float(np.float32(self._number("llama.rope.freq_base", 10000.0))),
-            norm_epsilon=float(np.float32(self._number("llama.attention.layer_norm_rms_epsilon"))),
+            rope_base=_single(self._number("llama.rope.freq_base", 10000.0)),
+            norm_epsilon=_single(self._number("llama.attention.layer_norm_rms_epsilon")),
             tied="output.weight" not in self._tensors,
         )
         for key in ("llama.rope.dimension_count", "llama.attention.key_length", "llama.attention.value_length"):
             if self._count(key, shape.head_width) != shape.head_width:
                 raise self._refuse(f"its {key} is not the head width {shape.head_width}")
-        if self._text("llama.rope.scaling.type", "none") != "none":
-            raise self._refuse("its rotary positions are scaled")
         return shape
 
-    def _tensor(self, name: str) -> ReaderTensor:
+    def _tensor(self, name: str) -> Tensor:
         tensor = self._tensors.get(name)
         if tensor is None:
             raise self._refuse(f"tensor {name} is missing")
-        if tensor.tensor_type not in TYPES:
+        if tensor.kind not in TYPES:
             served = ", ".join(kind.name for kind in sorted(TYPES))
-            raise self._refuse(f"tensor {name} is {tensor.tensor_type.name}, served are {served}: quantise it anew")
+            raise self._refuse(f"tensor {name} is {tensor.kind.name}, served are {served}: quantise it anew")
         self._used.add(name)
         return tensor
 
@@ -178,34 +175,34 @@ class _Importer:
             return np.array(rotation_steps(shape.head_width, shape.rope_base), dtype="<u8").tobytes()
         name = _SHARED_NAMES[thing.name] if layer == SHARED else f"blk.{layer}.{_LAYER_NAMES[thing.name]}.weight"
         tensor = self._tensor(name)
-        wanted = [thing.columns] if thing.kind is Kind.VECTOR else [thing.columns, thing.rows]
-        if tensor.shape.tolist() != wanted:
-            raise self._refuse(f"tensor {name} has the shape {tensor.shape.tolist()}, its keys want {wanted}")
-        values = np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        wanted = (thing.columns,) if thing.kind is Kind.VECTOR else (thing.columns, thing.rows)
+        if tensor.shape != wanted:
+            raise self._refuse(f"tensor {name} has the shape {list(tensor.shape)}, its keys want {list(wanted)}")
+        values = tensor.values()
         if not np.all(np.isfinite(values)):
             raise self._refuse(f"tensor {name} holds infinities or NaNs")
         return values.astype("<f4").tobytes() if thing.kind is Kind.VECTOR else quantise_rows(values)
 
-    def _vocabulary(self, name: str, size: int) -> list[str | int | float]:
-        values = self._value(f"tokenizer.ggml.{name}")
+    def _vocabulary(self, name: str, size: int, kind: type[_T]) -> list[_T]:
+        values = self._keys.get(f"tokenizer.ggml.{name}")
         if not isinstance(values, list) or len(values) != size:
             raise self._refuse(f"its tokenizer.ggml.{name} has no {size} values, one for each row of the embedding")
-        return values
+        found = [value for value in values if isinstance(value, kind)]
+        if len(found) != size:
+            raise self._refuse(f"its tokenizer.ggml.{name} holds values that are no {kind.__name__}")
+        return found
 
     def _tokenizer(self, shape: ModelShape) -> Tokenizer:
         kind = self._text("tokenizer.ggml.model")
         if kind != "llama":
             raise self._refuse(f"its tokenizer is {kind!r}, only 'llama' (SentencePiece) is served")
-        tokens, scores, types = (
-            self._vocabulary(name, shape.vocabulary) for name in ("tokens", "scores", "token_type")
-        )
         try:
-            kinds = tuple(PieceType(int(value)) for value in types)
+            kinds = tuple(map(PieceType, self._vocabulary("token_type", shape.vocabulary, int)))
         except ValueError as error:
             raise self._refuse(f"its vocabulary has an unknown token type: {error}") from error
         return Tokenizer(
-            tuple(map(str, tokens)),
-            tuple(map(float, scores)),
+            tuple(self._vocabulary("tokens", shape.vocabulary, str)),
+            tuple(map(_single, self._vocabulary("scores", shape.vocabulary, float))),
             kinds,
             begin=self._count("tokenizer.ggml.bos_token_id", 1),
             end=self._count("tokenizer.ggml.eos_token_id", 2),
@@ -216,6 +213,12 @@ class _Importer:
         )
 
 
+def _single(value: float) -> float:
+    """The nearest f32, an infinity if it is out of range."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
 def quantise_rows(values: NDArray[np.float32]) -> bytes:
     """A matrix as a package holds it: the scales of all rows, then the int8 rows (docs/arithmetic.md, section 1)."""
     scales = np.max(np.abs(values), axis=1) / PEAK
@@ -223,6 +226,3 @@ def quantise_rows(values: NDArray[np.float32]) -> bytes:
     rows = np.clip(np.rint(values / divisors[:, np.newaxis]), -PEAK, PEAK)
     rows[scales == 0] = 0
     return bytes(scales.astype("<f4").tobytes() + rows.astype(np.int8).tobytes())
-
-
-

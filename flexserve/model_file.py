@@ -13,7 +13,8 @@ from flexserve.pack import pack_gguf
 from sworld.package import HEADER_SIZE, Identity, Package, PackageError
 
 DEMO_SLOT = "demo"
-DEMO_VERSION = 1
+GGUF_SLOT = "model"  # of a GGUF that is packed on the way, whatever its file is called
+FIRST_VERSION = 1
 MANIFEST_LIMIT = 4096  # bytes from the start in which a package says what it is
 
 
@@ -29,18 +30,20 @@ def load_model(path: Path | None, device_id: int) -> StoredModel:
     """The model in a .flex or .gguf file, or the demo model. Raises UserError."""
     if path is None:
         with as_file(files("flexserve") / "models" / "demo.gguf") as demo:
-            return _stored(pack_gguf(demo, device_id=device_id, version=DEMO_VERSION, slot=DEMO_SLOT), path)
+            return _stored(pack_gguf(demo, device_id=device_id, version=FIRST_VERSION, slot=DEMO_SLOT), path)
     if path.suffix == ".flex":
         return _stored(_map(path), path)
-    return _stored(pack_gguf(path, device_id=device_id, version=1, slot=None), path)
+    return _stored(pack_gguf(path, device_id=device_id, version=FIRST_VERSION, slot=GGUF_SLOT), path)
 
 
 def _map(path: Path) -> mmap.mmap:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file: name a package")
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}; name a package or a GGUF file") from error
     except ValueError as error:
         raise UserError(f"{path} is empty: pack a model with `flexserve pack`") from error
 
@@ -48,7 +51,8 @@ def _map(path: Path) -> mmap.mmap:
 def _stored(medium: bytes | mmap.mmap, path: Path | None) -> StoredModel:
     try:
         identity: Identity = Package.identify(medium[:MANIFEST_LIMIT])
-        if len(medium) < Package.metadata_size(medium[:HEADER_SIZE]):
+        metadata = medium[: Package.metadata_size(medium[:HEADER_SIZE])]
+        if len(medium) < Package.whole_size(metadata):
             raise PackageError("it is truncated")  # noqa: TRY301
         return StoredModel(medium, Slot(identity.name, identity.model_id, identity.version))
     except (PackageError, ValueError) as error:

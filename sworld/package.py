@@ -34,6 +34,7 @@ MODEL_ID_SIZE = 16
 NAME_SIZE = 32
 SHARED = -1  # the layer number of what all layers share
 MAX_TOKENIZER = 64 << 20
+MAX_CHUNKS = 1 << 15  # more than a model can have layers
 
 _HEADER = struct.Struct("<8sIIIII32s")  # magic, format, metadata, index, tokenizer bytes, chunks, salt
 _MANIFEST = struct.Struct("<32s16sI8Iff")  # name, model id, version, sizes, RoPE base, norm epsilon
@@ -91,28 +92,44 @@ class Package:
     @staticmethod
     def metadata_size(header: bytes) -> int:
         """Bytes from the package's start that `parse` needs. Raises PackageError."""
-        magic, form, metadata, index, tokenizer, chunks, _ = _HEADER.unpack(header)
+        if len(header) < HEADER_SIZE:
+            raise PackageError("it is truncated")
+        magic, form, metadata, index, tokenizer, chunks, _ = _HEADER.unpack_from(header)
         if magic != MAGIC:
             raise PackageError("it does not begin as a model package does")
         if form != FORMAT:
             raise PackageError(f"it has format {form}, this reader knows {FORMAT}")
         expected = HEADER_SIZE + _MANIFEST.size + index + tokenizer + TAG_SIZE * (chunks + 1)
-        if tokenizer > MAX_TOKENIZER or index != chunks * _INDEX_ENTRY.size or metadata != expected:
+        if tokenizer > MAX_TOKENIZER or chunks > MAX_CHUNKS:
+            raise PackageError("its header claims more than a model can have")
+        if index != chunks * _INDEX_ENTRY.size or metadata != expected:
             raise PackageError("its header contradicts itself")
         return int(metadata)
 
     @classmethod
     def identify(cls, content: bytes) -> Identity:
         """What a package says it is, unchecked. Raises PackageError."""
+        cls.metadata_size(content)
         if len(content) < HEADER_SIZE + _MANIFEST.size:
             raise PackageError("it is truncated")
-        cls.metadata_size(content[:HEADER_SIZE])
         return _read_manifest(content[HEADER_SIZE : HEADER_SIZE + _MANIFEST.size])[0]
+
+    @classmethod
+    def whole_size(cls, metadata: bytes) -> int:
+        """Bytes of the whole package as its index claims, unchecked. Raises PackageError."""
+        size = cls.metadata_size(metadata)
+        if len(metadata) < size:
+            raise PackageError("it is truncated")
+        start = HEADER_SIZE + _MANIFEST.size
+        _, _, _, index_size, *_ = _HEADER.unpack_from(metadata)
+        places = _INDEX_ENTRY.iter_unpack(metadata[start : start + index_size])
+        ends = [int(block) + _blocks(chunk) for block, chunk in places]
+        return PAGE_SIZE * max(_blocks(size), *ends, 0)
 
     @classmethod
     def parse(cls, metadata: bytes, fuse_key: bytes) -> Package:
         """Check and read ``metadata_size`` bytes. Raises PackageError, NotGenuine for the tokenizer's chunk."""
-        size = cls.metadata_size(metadata[:HEADER_SIZE])
+        size = cls.metadata_size(metadata)
         if len(metadata) < size:
             raise PackageError("it is truncated")
         *_, index_size, tokenizer_size, count, salt = _HEADER.unpack_from(metadata)
@@ -130,6 +147,7 @@ class Package:
             tokenizer = Tokenizer.unpack(pieces)
         except TokenizerError as error:
             raise PackageError(str(error)) from error
+        _check_vocabulary(tokenizer, shape)
         places = {
             (layer, thing.name): (number, offset)
             for number, (_, layer, objects) in enumerate(groups)
@@ -161,6 +179,7 @@ def open_chunk(key: bytes, number: int, associated: bytes, ciphertext: bytes, ta
 
 def pack(identity: Identity, shape: ModelShape, contents: Contents, tokenizer: Tokenizer, fuse_key: bytes) -> bytes:
     """The package of a model for the device with this fuse key. Raises KeyError or PackageError for wrong contents."""
+    _check_vocabulary(tokenizer, shape)
     groups = _groups(shape)
     plain = [tokenizer.pack(), *(_join(layer, objects, contents) for _, layer, objects in groups)]
     manifest = _write_manifest(identity, shape)
@@ -175,6 +194,11 @@ def pack(identity: Identity, shape: ModelShape, contents: Contents, tokenizer: T
     tags = b"".join(data[-TAG_SIZE:] for data in sealed)
     blocks = [associated + sealed[0][:-TAG_SIZE] + tags, *(data[:-TAG_SIZE] for data in sealed[1:])]
     return b"".join(data.ljust(_blocks(len(data)) * PAGE_SIZE, b"\0") for data in blocks)
+
+
+def _check_vocabulary(tokenizer: Tokenizer, shape: ModelShape) -> None:
+    if len(tokenizer.pieces) != shape.vocabulary:
+        raise PackageError(f"its tokenizer has {len(tokenizer.pieces)} pieces, its manifest {shape.vocabulary}")
 
 
 def _nonce(number: int) -> bytes:

@@ -1,9 +1,14 @@
-"""SentencePiece-style tokenizer as GGUF carries it: pieces with scores, merged best first, bytes as a last resort."""
+"""SentencePiece's byte-pair tokenizer as GGUF carries it: scored pieces, merged best first, bytes as a last resort.
+
+Two things are not SentencePiece's: a user-defined piece may be written with plain spaces, as converters to GGUF do, and
+unused pieces take no part at all, where SentencePiece merges and then splits them.
+"""
 
 from __future__ import annotations
 
 import enum
 import heapq
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -47,7 +52,7 @@ class Tokenizer:
     squeeze_spaces: bool
     _ids: dict[str, int] = field(init=False, repr=False, compare=False)
     _bytes: dict[int, int] = field(init=False, repr=False, compare=False)
-    _whole: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _whole: Sequence[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         count = len(self.pieces)
@@ -56,25 +61,30 @@ class Tokenizer:
         for name, token in (("begin", self.begin), ("end", self.end), ("unknown", self.unknown)):
             if token >= count and token != NO_TOKEN:
                 raise TokenizerError(f"the {name} token is {token}, the vocabulary has {count} pieces")
-        mergeable = (PieceType.NORMAL, PieceType.USER_DEFINED)
+        for token, score in enumerate(self.scores):
+            if math.isnan(score):
+                raise TokenizerError(f"the score of piece {token} is no number")
         ids: dict[str, int] = {}
+        own_bytes: dict[int, int] = {}
+        whole: set[str] = set()
         for token, (piece, kind) in enumerate(zip(self.pieces, self.types, strict=True)):
-            if kind in mergeable:
-                ids.setdefault(piece, token)
-        own_bytes = {
-            _byte_value(piece): token
-            for token, (piece, kind) in enumerate(zip(self.pieces, self.types, strict=True))
-            if kind is PieceType.BYTE
-        }
-        whole = [piece for piece, kind in zip(self.pieces, self.types, strict=True) if kind is PieceType.USER_DEFINED]
+            match kind:
+                case PieceType.BYTE:
+                    own_bytes[_byte_value(piece)] = token
+                case PieceType.NORMAL:
+                    ids.setdefault(piece, token)
+                case PieceType.USER_DEFINED if piece:
+                    escaped = piece.replace(" ", SPACE)
+                    ids.setdefault(escaped, token)
+                    whole.add(escaped)
         object.__setattr__(self, "_ids", ids)
         object.__setattr__(self, "_bytes", own_bytes)
-        object.__setattr__(self, "_whole", tuple(sorted(filter(None, whole), key=lambda piece: (-len(piece), piece))))
+        object.__setattr__(self, "_whole", sorted(whole, key=lambda piece: (-len(piece), piece)))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, with the begin token if the model wants one."""
         if self.squeeze_spaces:
-            text = " ".join(part for part in text.split(" ") if part)
+            text = " ".join(part for part in text.split(" ") if part).rstrip(SPACE + " ")
         if self.add_space and text:
             text = " " + text
         start = [self.begin] if self.add_begin and self.begin != NO_TOKEN else []
@@ -104,15 +114,19 @@ class Tokenizer:
         return [self.unknown] if self.unknown != NO_TOKEN else []
 
     def _merged(self, text: str) -> list[str]:
-        """Neighbours are joined, the best score first and the leftmost of equals, until no join is a piece."""
+        """Neighbours are joined, the best score first and the leftmost of equals, until no join is a piece.
+
+        User-defined pieces stay as they are.
+        """
         parts: list[str | None] = list(self._split(text))
+        fixed = set(self._whole)
         after = list(range(1, len(parts) + 1))
         before = list(range(-1, len(parts) - 1))
         candidates: list[tuple[float, int, int, str]] = []
 
         def consider(left: int) -> None:
             right = after[left] if left >= 0 else len(parts)
-            if left < 0 or right == len(parts):
+            if left < 0 or right == len(parts) or parts[left] in fixed or parts[right] in fixed:
                 return
             joined = f"{parts[left]}{parts[right]}"
             if joined in self._ids:

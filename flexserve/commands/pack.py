@@ -9,7 +9,7 @@ import click
 
 from emulator.memory_map import PAGE_SIZE
 from flexserve.commands.parameters import U32, as_json, device_id
-from flexserve.pack import pack_gguf, write_whole
+from flexserve.pack import check_target, pack_gguf, write_whole
 from sworld.package import Package
 
 
@@ -22,6 +22,7 @@ from sworld.package import Package
 @as_json
 def pack(source: Path, target: Path, device_id: int, version: int, slot: str | None, as_json: bool) -> None:
     """Encrypt a Llama-architecture GGUF for a device."""
+    check_target(source, target)
     content = pack_gguf(source, device_id=device_id, version=version, slot=slot)
     write_whole(target, content)
     identity = Package.identify(content)
@@ -29,5 +30,5 @@ def pack(source: Path, target: Path, device_id: int, version: int, slot: str | N
     if as_json:
         click.echo(json.dumps(facts))
     else:
-        pages = len(content) // PAGE_SIZE
-        click.echo(f"{target}: {pages} pages for slot {identity.name!r}, version {version}, device {device_id}")
+        where = click.format_filename(target)
+        click.echo(f"{where}: {facts['pages']} pages for slot {identity.name!r}, version {version}, device {device_id}")

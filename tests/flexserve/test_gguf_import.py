@@ -89,9 +89,17 @@ def _matrix(rows: int, columns: int) -> Floats:
         (Recipe(keys={"llama.block_count": "two"}), "llama.block_count is missing or no number"),
         (Recipe(keys={"llama.attention.head_count": 5}), "even head width"),
         (Recipe(keys={"llama.rope.dimension_count": 8}), "not the head width 16"),
-        (Recipe(keys={"llama.rope.scaling.type": "yarn"}), "rotary positions are scaled"),
+        (Recipe(keys={"llama.rope.scaling.type": "yarn"}), "llama.rope.scaling.type is yarn, only none is served"),
+        (Recipe(keys={"llama.rope.scaling.factor": 4.0}), "llama.rope.scaling.factor is 4.0, only 1.0 is served"),
+        (Recipe(keys={"llama.expert_count": 8}), "llama.expert_count is 8"),
+        (Recipe(keys={"llama.attention.causal": False}), "llama.attention.causal is False"),
+        (Recipe(keys={"llama.attention.head_count_kv": [2, 2]}), "head_count_kv is missing or no number"),
+        (Recipe(keys={"tokenizer.ggml.add_eos_token": True}), "add_eos_token is True"),
+        (Recipe(keys={"tokenizer.ggml.add_bos_token": 1}), "add_bos_token is neither true nor false"),
         (Recipe(keys={"tokenizer.ggml.model": "gpt2"}), "its tokenizer is 'gpt2'"),
         (Recipe(keys={"tokenizer.ggml.scores": None}), "tokenizer.ggml.scores has no 300 values"),
+        (Recipe(keys={"tokenizer.ggml.scores": [float("nan")] * 300}), "score of piece 0 is no number"),
+        (Recipe(keys={"tokenizer.ggml.tokens": [7] * 300}), "tokenizer.ggml.tokens holds values that are no str"),
         (Recipe(keys={"tokenizer.ggml.token_type": [9] * 300}), "unknown token type"),
         (Recipe(keys={"tokenizer.ggml.bos_token_id": 5000}), "begin token is 5000"),
     ],
@@ -102,6 +110,13 @@ def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path, recipe: Reci
     with pytest.raises(BadModel, match=why) as refused:
         read_gguf(path)
     assert str(path) in str(refused.value)
+
+
+def test_keys_that_change_nothing_are_accepted(tmp_path: Path) -> None:
+    harmless = {"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 0.0, "llama.expert_count": 0}
+    recipe = Recipe(keys=harmless)
+    model = read_gguf(recipe.write(tmp_path / "model.gguf"))
+    assert model.contents == read_gguf(Recipe().write(tmp_path / "plain.gguf")).contents
 
 
 def test_absent_empty_and_foreign_files(tmp_path: Path) -> None:

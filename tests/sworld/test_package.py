@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sworld.package
 from emulator.devices.trusted import fuse_key
 from emulator.memory_map import PAGE_SIZE
 from sworld.package import (
@@ -86,6 +87,10 @@ def test_no_plaintext_of_a_weight_or_of_the_vocabulary_is_in_the_package() -> No
     assert b"p10" not in PACKED
 
 
+def test_index_tells_the_size_of_the_whole() -> None:
+    assert Package.whole_size(PACKED[:METADATA]) == len(PACKED)
+
+
 def test_same_contents_same_bytes() -> None:
     assert packed() == PACKED
 
@@ -148,7 +153,12 @@ def test_swapped_layers_are_refused() -> None:
 @given(st.integers(0, METADATA - 1))
 def test_truncated_metadata_is_refused(size: int) -> None:
     with pytest.raises(PackageError):
-        Package.identify(PACKED[:size]) if size < HEADER_SIZE else Package.parse(PACKED[:size], KEY)
+        Package.parse(PACKED[:size], KEY)
+    with pytest.raises(PackageError):
+        Package.whole_size(PACKED[:size])
+    if size < HEADER_SIZE:
+        with pytest.raises(PackageError, match="truncated"):
+            Package.identify(PACKED[:size])
 
 
 @settings(max_examples=300)
@@ -164,6 +174,18 @@ def test_hostile_metadata_gets_nothing_but_package_errors(data: st.DataObject) -
     except PackageError:
         return
     assert hostile[: METADATA - 16 * 5] == PACKED[: METADATA - 16 * 5]
+
+
+def test_vocabulary_must_be_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token without a piece must not come up in the middle of a generation."""
+    larger = replace(SHAPE, vocabulary=41)
+    with pytest.raises(PackageError, match="its tokenizer has 40 pieces, its manifest 41"):
+        pack(IDENTITY, larger, contents(larger), TOKENIZER, KEY)
+    with monkeypatch.context() as patched:
+        patched.setattr(sworld.package, "_check_vocabulary", lambda tokenizer, shape: None)
+        data = pack(IDENTITY, larger, contents(larger), TOKENIZER, KEY)
+    with pytest.raises(PackageError, match="its tokenizer has 40 pieces, its manifest 41"):
+        parse(data)
 
 
 def test_wrong_size_of_an_object_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -91,6 +93,23 @@ def test_user_defined_pieces_are_never_split() -> None:
     assert tokenizer.encode("abbb")[2:] == [tokenizer.pieces.index("abb"), tokenizer.pieces.index("b")]
 
 
+def test_user_defined_pieces_are_joined_with_nothing() -> None:
+    tokenizer = vocabulary({SPACE: -1, "a": -2, "b": -3, "abb": -4, "bba": -5}, whole=("bb",))
+    assert tokenizer.encode("abba")[2:] == [tokenizer.pieces.index(piece) for piece in ("a", "bb", "a")]
+
+
+def test_user_defined_piece_may_be_written_with_plain_spaces() -> None:
+    tokenizer = vocabulary({SPACE: -1, "a": -2, "b": -3}, whole=("a b",))
+    whole = tokenizer.pieces.index("a b")
+    assert tokenizer.encode("a b")[2:] == [whole]
+    assert tokenizer.piece(whole) == b"a b"
+
+
+def test_score_that_is_no_number_is_refused() -> None:
+    with pytest.raises(TokenizerError, match="score of piece 3 is no number"):
+        replace(ABC, scores=(*ABC.scores[:3], float("nan"), *ABC.scores[4:]))
+
+
 def test_control_tokens_have_no_text() -> None:
     assert ABC.piece(1) == b""
 
@@ -98,6 +117,57 @@ def test_control_tokens_have_no_text() -> None:
 @pytest.mark.parametrize(("squeeze", "text"), [(True, " a  b "), (False, "a b")])
 def test_spaces_are_squeezed_when_the_model_says_so(squeeze: bool, text: str) -> None:
     assert replace(ABC, squeeze_spaces=squeeze).encode(text) == ABC.encode("a b")
+
+
+# The real thing, where it is installed
+
+TEXT = Path(__file__).parents[1] / "data" / "demo_text.txt"
+WHOLE = ("LORD", "the", "<x>", "ab", f"unto{SPACE}")
+
+
+@cache
+def peer(*whole: str, squeeze: bool, prefix: bool) -> tuple[Callable[[str], list[int]], Tokenizer]:
+    """SentencePiece's own encoder, trained on the spot, and ours with its vocabulary."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="pip install sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT.read_text().splitlines()), model_writer=model, model_type="bpe", vocab_size=700,
+        byte_fallback=True, user_defined_symbols=list(whole), remove_extra_whitespaces=squeeze,
+        add_dummy_prefix=prefix, normalization_rule_name="identity", minloglevel=2,
+    )  # fmt: skip
+    real = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    tokens = range(real.vocab_size())
+
+    def kind(token: int) -> PieceType:
+        if real.id_to_piece(token) in whole:
+            return PieceType.USER_DEFINED
+        kinds = {PieceType.UNKNOWN: real.is_unknown, PieceType.CONTROL: real.is_control, PieceType.BYTE: real.is_byte}
+        return next((found for found, holds in kinds.items() if holds(token)), PieceType.NORMAL)
+
+    ours = Tokenizer(
+        tuple(real.id_to_piece(token) for token in tokens), tuple(real.get_score(token) for token in tokens),
+        tuple(map(kind, tokens)), real.bos_id(), real.eos_id(), real.unk_id(), add_begin=False, add_space=prefix,
+        squeeze_spaces=squeeze,
+    )  # fmt: skip
+    return real.encode, ours
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("whole", "squeeze", "prefix"), [((), False, True), (WHOLE, False, True), ((), True, True), ((), False, False)]
+)
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*WHOLE, " ", "  ", "a", "b", " And it came to pass", "unto ", "\n", "é", "神"])
+        | st.text(max_size=4),
+        max_size=12,
+    )
+)
+def test_gives_what_sentencepiece_gives(whole: tuple[str, ...], squeeze: bool, prefix: bool, parts: list[str]) -> None:
+    real, ours = peer(*whole, squeeze=squeeze, prefix=prefix)
+    text = "".join(parts).replace("\0", "")  # which is the end of a text to SentencePiece
+    assert ours.encode(text) == real(text)
 
 
 def test_survives_packing() -> None:
