@@ -107,8 +107,16 @@ def test_recall_in_the_middle_of_a_load_changes_no_token(
 
 def test_unwilling_secure_world_loses_exactly_what_it_owes(expected: tuple[int, ...]) -> None:
     system = phone(package(MODEL), secure_kernel=Unwilling)
+    forces: list[Event] = []
+
+    def note(event: Event) -> None:
+        if (event.args[0], event.args[3]) == (abi.MEM_RECLAIM.function, abi.FORCE):
+            forces.append(event)
+
+    system.machine.events.listen((EventKind.SMC,), note)
     assert generate(system, recalls=((4, 90),)).tokens == expected
     assert system.usage().flexmem.forced == 90
+    assert len(forces) == -(-90 // abi.PAGES_PER_CALL)  # invariant 8: the locked pages adjoin
     system.dispose()
 
 
