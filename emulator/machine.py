@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import weakref
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from emulator.core import Core
@@ -156,19 +158,21 @@ class Machine:
         lib.machine_callback_failed(self.native)
 
 
-_machines: dict[int, Machine] = {}
+_machines: weakref.WeakValueDictionary[int, Machine] = weakref.WeakValueDictionary()
 
 
-@ffi.def_extern()
+def _device_access_failed(_: type[BaseException], failure: BaseException, trace: object) -> None:
+    """No exception can pass through C: `Machine.run` raises it again. A signal's may arise outside any ``try``."""
+    assert isinstance(trace, TracebackType)
+    _machines[int(ffi.cast("uintptr_t", trace.tb_frame.f_locals["native"]))].device_failed(failure)
+
+
+@ffi.def_extern(onerror=_device_access_failed)
 def device_access(
     native: NativeMachine, device: int, offset: int, size: int, write: bool, secure: bool, value: Pointer[int]
 ) -> bool:
     machine = _machines[int(ffi.cast("uintptr_t", native))]
-    try:
-        result = machine.access_device(device, offset, size, write, secure, int(value[0]))
-    except BaseException as failure:  # noqa: BLE001 (raised again by `run`: no exception can pass through C)
-        machine.device_failed(failure)
-        return False
+    result = machine.access_device(device, offset, size, write, secure, int(value[0]))
     if result is None:
         return False
     value[0] = result

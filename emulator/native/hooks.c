@@ -31,6 +31,10 @@ static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *u
 	if (!core->attention && core->instructions <= core->limit && !core_interrupted && !(address & 3)) {
 		return;
 	}
+	if (core->part_bytes) {
+		core_uncount_rest_of_block(core, address + core->part_bytes);
+		core->part_bytes = 0;
+	}
 	if (core->in_call) {
 		core_watch_return(machine);
 	}

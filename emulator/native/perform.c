@@ -53,6 +53,9 @@ static enum outcome access_part(struct machine *machine, const struct load_store
 	} else if (result == BUS_OK) {
 		result = device_read(machine, &target, bytes, master.secure, &value);
 	}
+	if (machine->callback_failed) {
+		return ABORTED; /* the device's model failed, not the device: the instruction is not executed */
+	}
 	if (result == BUS_ERROR && store) {
 		machine->core.serror_pending = true;
 		return DONE;

@@ -142,26 +142,49 @@ static uc_err enter(struct machine *machine)
 	return uc_emu_start(core->engine, core_read_register(machine, REGISTER_PC), 0, 0, 0);
 }
 
+static void on_end_of_part(uc_engine *engine, uint64_t address, uint32_t size, void *user)
+{
+	(void)address;
+	(void)size;
+	(void)user;
+	uc_emu_stop(engine); /* the instruction is not executed */
+}
+
+/* Removing a hook makes the engine look the hooked address up, which may be refused: that is nothing to act on. */
+static void remove_hook(struct core *core, uc_hook hook)
+{
+	struct refusal refusal = core->refusal;
+
+	uc_hook_del(core->engine, hook);
+	core->refusal = refusal;
+}
+
 /*
- * The next block would pass the limit: its first instructions are translated as a block of their own. The engine keeps
- * what it translated with another end in mind, so the page's code is dropped before and after.
+ * The next block would pass the limit: it is translated again with a hook that stops the engine inside it. (The engine's
+ * own exits are no way to stop at an instruction: they are taken as a WFI, which may be trapped.)
  */
 static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions)
 {
-	uc_engine *engine = machine->core.engine;
+	struct core *core = &machine->core;
 	uint64_t start = core_read_register(machine, REGISTER_PC);
 	uint64_t end = start + instructions * 4;
 	struct translation page;
 	struct fault unused;
+	uc_hook hook;
 	uc_err error;
 
 	if (!translate(machine, start, ACCESS_FETCH, current_level(machine), &page, &unused)) {
 		return enter(machine); /* takes the abort */
 	}
 	core_forget_code(machine, page.address & PAGE_MASK);
-	uc_ctl_set_exits(engine, &end, (size_t)1);
+	error = uc_hook_add(core->engine, &hook, UC_HOOK_CODE, (void *)on_end_of_part, NULL, end, end);
+	if (error != UC_ERR_OK) {
+		return error;
+	}
+	core->part_bytes = instructions * 4;
 	error = enter(machine);
-	uc_ctl_set_exits(engine, &end, (size_t)0);
+	core->part_bytes = 0;
+	remove_hook(core, hook);
 	core_forget_code(machine, page.address & PAGE_MASK);
 	return error;
 }

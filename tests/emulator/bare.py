@@ -80,7 +80,7 @@ def _assemble(source: str, address: int) -> Image:
         return Image.load(folder / "guest.elf")
 
 
-# --- a guest: code with vector tables that stop, entered at any level -----------------------------------------------
+# --- a guest: code with vector tables that stop, entered at any level -------------------------------------------------
 
 VECTOR_BYTES = 0x800
 PRELUDE = """
@@ -156,7 +156,7 @@ class Guest:
         raise AssertionError(f"the guest stopped at {pc:#x}, at no vector")
 
 
-# --- page tables ----------------------------------------------------------------------------------------------------
+# --- page tables ------------------------------------------------------------------------------------------------------
 
 TABLES = 0x4300_0000
 DEVICE_ATTRIBUTE, NORMAL_ATTRIBUTE = 0, 1

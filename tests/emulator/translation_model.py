@@ -459,9 +459,7 @@ class Model:
         elif operation in stage1:
             covered = stage1[operation]
             self.stage1 = [
-                entry
-                for entry in self.stage1
-                if not (entry.regime is regime and entry.vmid == vmid and covered(entry))
+                entry for entry in self.stage1 if not (entry.regime is regime and entry.vmid == vmid and covered(entry))
             ]
         if not self.normal_world:
             return  # there is no Secure stage 2
