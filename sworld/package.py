@@ -11,8 +11,9 @@ chunk's number) ever serve two contents.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +24,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from emulator.memory_map import PAGE_SIZE
 
-from .shape import ModelObject, ModelShape, ShapeError, layer_objects, shared_objects
+from .package_layout import Group, blocks, groups, laid_out, placed
+from .shape import ModelObject, ModelShape, ShapeError
 from .tokenizer import Tokenizer, TokenizerError
 
 MAGIC = b"FLEXPKG\0"
@@ -32,7 +34,6 @@ TAG_SIZE = 16
 KEY_SIZE = 32
 MODEL_ID_SIZE = 16
 NAME_SIZE = 32
-SHARED = -1  # the layer number of what all layers share
 MAX_TOKENIZER = 64 << 20
 MAX_CHUNKS = 1 << 15  # more than a model can have layers
 
@@ -123,8 +124,8 @@ class Package:
         start = HEADER_SIZE + _MANIFEST.size
         _, _, _, index_size, *_ = _HEADER.unpack_from(metadata)
         places = _INDEX_ENTRY.iter_unpack(metadata[start : start + index_size])
-        ends = [int(block) + _blocks(chunk) for block, chunk in places]
-        return PAGE_SIZE * max(_blocks(size), *ends, 0)
+        ends = [int(block) + blocks(chunk) for block, chunk in places]
+        return PAGE_SIZE * max(blocks(size), *ends, 0)
 
     @classmethod
     def parse(cls, metadata: bytes, fuse_key: bytes) -> Package:
@@ -137,8 +138,8 @@ class Package:
         tags_at = size - TAG_SIZE * (count + 1)
         tags = tuple(metadata[at : at + TAG_SIZE] for at in range(tags_at, size, TAG_SIZE))
         identity, shape = _read_manifest(associated[HEADER_SIZE:])
-        groups = _groups(shape)
-        chunks = _read_index(associated[HEADER_SIZE + _MANIFEST.size :], groups, size)
+        parts = groups(shape)
+        chunks = _read_index(associated[HEADER_SIZE + _MANIFEST.size :], parts, size)
         key = package_key(fuse_key, salt)
         pieces = open_chunk(key, 0, associated, metadata[tags_at - tokenizer_size : tags_at], tags[0])
         if pieces is None:
@@ -150,8 +151,8 @@ class Package:
         _check_vocabulary(tokenizer, shape)
         places = {
             (layer, thing.name): (number, offset)
-            for number, (_, layer, objects) in enumerate(groups)
-            for thing, offset in _laid_out(objects)[0]
+            for number, (_, layer, objects) in enumerate(parts)
+            for thing, offset in laid_out(objects)[0]
         }
         return cls(identity, shape, tokenizer, chunks, places, key, associated, tags)
 
@@ -180,20 +181,32 @@ def open_chunk(key: bytes, number: int, associated: bytes, ciphertext: bytes, ta
 def pack(identity: Identity, shape: ModelShape, contents: Contents, tokenizer: Tokenizer, fuse_key: bytes) -> bytes:
     """The package of a model for the device with this fuse key. Raises KeyError or PackageError for wrong contents."""
     _check_vocabulary(tokenizer, shape)
-    groups = _groups(shape)
-    plain = [tokenizer.pack(), *(_join(layer, objects, contents) for _, layer, objects in groups)]
+    parts = groups(shape)
+    vocabulary = tokenizer.pack()
+
+    def plain() -> Iterator[bytes]:
+        """The chunks, one at a time: models are large."""
+        yield vocabulary
+        for _, layer, objects in parts:
+            yield _join(layer, objects, contents)
+
     manifest = _write_manifest(identity, shape)
-    index_size = _INDEX_ENTRY.size * len(groups)
-    metadata_size = HEADER_SIZE + _MANIFEST.size + index_size + len(plain[0]) + TAG_SIZE * len(plain)
-    index = b"".join(_INDEX_ENTRY.pack(block, len(data)) for block, data in _placed(plain[1:], metadata_size))
-    salt = _salt([manifest, index, *plain])
-    header = _HEADER.pack(MAGIC, FORMAT, metadata_size, index_size, len(plain[0]), len(groups), salt)
+    index_size = _INDEX_ENTRY.size * len(parts)
+    metadata_size = HEADER_SIZE + _MANIFEST.size + index_size + len(vocabulary) + TAG_SIZE * (len(parts) + 1)
+    index = b"".join(_INDEX_ENTRY.pack(block, size) for block, size in placed(parts, metadata_size))
+    salt = _salt(itertools.chain([manifest, index], plain()))
+    header = _HEADER.pack(MAGIC, FORMAT, metadata_size, index_size, len(vocabulary), len(parts), salt)
     associated = header + manifest + index
     cipher = AESGCM(package_key(fuse_key, salt))
-    sealed = [cipher.encrypt(_nonce(number), data, associated) for number, data in enumerate(plain)]
-    tags = b"".join(data[-TAG_SIZE:] for data in sealed)
-    blocks = [associated + sealed[0][:-TAG_SIZE] + tags, *(data[:-TAG_SIZE] for data in sealed[1:])]
-    return b"".join(data.ljust(_blocks(len(data)) * PAGE_SIZE, b"\0") for data in blocks)
+    ciphertexts: list[memoryview] = []
+    tags: list[memoryview] = []
+    for number, data in enumerate(plain()):
+        sealed = memoryview(cipher.encrypt(_nonce(number), data, associated))
+        ciphertexts.append(sealed[:-TAG_SIZE])
+        tags.append(sealed[-TAG_SIZE:])
+    metadata = b"".join([associated, ciphertexts[0], *tags])
+    whole: list[bytes | memoryview] = [metadata, *ciphertexts[1:]]
+    return b"".join(piece for part in whole for piece in (part, bytes(-len(part) % PAGE_SIZE)))
 
 
 def _check_vocabulary(tokenizer: Tokenizer, shape: ModelShape) -> None:
@@ -205,7 +218,7 @@ def _nonce(number: int) -> bytes:
     return number.to_bytes(12, "little")
 
 
-def _salt(parts: Sequence[bytes]) -> bytes:
+def _salt(parts: Iterable[bytes]) -> bytes:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
@@ -213,41 +226,10 @@ def _salt(parts: Sequence[bytes]) -> bytes:
     return digest.digest()
 
 
-def _blocks(size: int) -> int:
-    return -(-size // PAGE_SIZE)
-
-
-def _placed(chunks: Sequence[bytes], metadata_size: int) -> list[tuple[int, bytes]]:
-    placed, block = [], _blocks(metadata_size)
-    for data in chunks:
-        placed.append((block, data))
-        block += _blocks(len(data))
-    return placed
-
-
-def _groups(shape: ModelShape) -> list[tuple[str, int, tuple[ModelObject, ...]]]:
-    """Name, layer and objects of each chunk of weights. An untied head is used last, so it comes last."""
-    shared = shared_objects(shape)
-    head = tuple(thing for thing in shared if thing.name == "head")
-    first = tuple(thing for thing in shared if thing.name != "head")
-    layers = [(f"layer {layer}", layer, layer_objects(shape)) for layer in range(shape.layers)]
-    return [("shared", SHARED, first), *layers, *([("head", SHARED, head)] if head else [])]
-
-
-def _laid_out(objects: Sequence[ModelObject]) -> tuple[list[tuple[ModelObject, int]], int]:
-    """Objects with their offsets, each at a multiple of 8, and the size of them all."""
-    placed, offset = [], 0
-    for thing in objects:
-        offset = -(-offset // 8) * 8
-        placed.append((thing, offset))
-        offset += thing.size
-    return placed, offset
-
-
 def _join(layer: int, objects: Sequence[ModelObject], contents: Contents) -> bytes:
-    placed, size = _laid_out(objects)
+    places, size = laid_out(objects)
     data = bytearray(size)
-    for thing, offset in placed:
+    for thing, offset in places:
         content = contents[layer, thing.name]
         if len(content) != thing.size:
             raise PackageError(f"{thing.name} of layer {layer} has {len(content)} bytes, its shape wants {thing.size}")
@@ -279,16 +261,13 @@ def _read_manifest(data: bytes) -> tuple[Identity, ModelShape]:
     return identity, shape
 
 
-def _read_index(
-    data: bytes, groups: Sequence[tuple[str, int, tuple[ModelObject, ...]]], metadata_size: int
-) -> tuple[Chunk, ...]:
+def _read_index(data: bytes, parts: Sequence[Group], metadata_size: int) -> tuple[Chunk, ...]:
     entries = list(_INDEX_ENTRY.iter_unpack(data))
-    if len(entries) != len(groups):
-        raise PackageError(f"its index has {len(entries)} chunks, its manifest needs {len(groups)}")
-    chunks, block = [], _blocks(metadata_size)
-    for (first, size), (name, layer, objects) in zip(entries, groups, strict=True):
-        if first != block or size != _laid_out(objects)[1]:
+    if len(entries) != len(parts):
+        raise PackageError(f"its index has {len(entries)} chunks, its manifest needs {len(parts)}")
+    chunks = []
+    for (block, size), (name, layer, _), place in zip(entries, parts, placed(parts, metadata_size), strict=True):
+        if (block, size) != place:
             raise PackageError(f"its index has {name} in the wrong place or size")
-        chunks.append(Chunk(name, layer, first, size))
-        block += _blocks(size)
+        chunks.append(Chunk(name, layer, block, size))
     return tuple(chunks)

@@ -1,4 +1,4 @@
-/* The core's parts among themselves: registers.c, code.c, calls.c, hooks.c and run.c. */
+/* The core's parts among themselves: registers.c, code.c, calls.c, time.c, hooks.c and run.c. */
 #ifndef CORE_H
 #define CORE_H
 
@@ -22,5 +22,8 @@ void core_watch_return(struct machine *machine);
 /* Something outside the guest asks the core to stop. */
 bool core_must_stop(struct machine *machine);
 bool core_add_hooks(struct machine *machine);
+/* An MRS or MSR of a counter or timer at guest time `now`; false: not one of those, or not permitted. */
+bool time_read(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t *value);
+bool time_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t value);
 
 #endif

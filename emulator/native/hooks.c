@@ -150,38 +150,51 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 	return true;
 }
 
-/* CNTPCT_EL0 and CNTVCT_EL0 count instructions (CNTVOFF_EL2 is not used); ISR_EL1.A is our pending SError. */
+/* Guest time at the instruction that is being executed. */
+static uint64_t time_now(struct machine *machine)
+{
+	const struct core *core = &machine->core;
+	uint64_t rest = core->block_bytes - (core_read_register(machine, REGISTER_PC) - core->block_start);
+
+	return core->instructions - rest / 4;
+}
+
+static bool is_time(const uc_arm64_cp_reg *reg)
+{
+	return reg->crn == 14 || reg->crn == 9;
+}
+
+/* ISR_EL1.A is our pending SError. */
+static bool is_isr(const uc_arm64_cp_reg *reg)
+{
+	return reg->op0 == 3 && reg->op1 == 0 && reg->crn == 12 && reg->crm == 1 && reg->op2 == 0;
+}
+
 static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp_reg *reg, void *user)
 {
 	struct machine *machine = user;
-	struct core *core = &machine->core;
-	uint64_t rest, now;
+	uint64_t value;
 
-	if (reg->op0 == 3 && reg->op1 == 0 && reg->crn == 12 && reg->crm == 1 && reg->op2 == 0) {
-		now = (uint64_t)core->serror_pending << 8;
-		uc_reg_write(engine, (int)target, &now);
-		return 1;
-	}
-	if (reg->op0 != 3 || reg->op1 != 3 || reg->crn != 14 || reg->crm != 0 || reg->op2 == 0) {
+	if (is_isr(reg) && current_level(machine) > 0) {
+		value = (uint64_t)machine->core.serror_pending << 8;
+	} else if (!is_time(reg) || !time_read(machine, reg, time_now(machine), &value)) {
 		return 0;
 	}
-	if (current_level(machine) == 0 && !(sysreg(machine, CNTKCTL_EL1) & reg->op2)) {
-		return 0; /* EL0PCTEN, EL0VCTEN: the engine finds it undefined */
-	}
-	rest = core->block_bytes - (core_read_register(machine, REGISTER_PC) - core->block_start);
-	now = core->instructions - rest / 4;
-	uc_reg_write(engine, (int)target, &now);
+	uc_reg_write(engine, (int)target, &value);
 	return 1;
 }
 
 static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp_reg *reg, void *user)
 {
 	struct machine *machine = user;
+	uint64_t value = 0;
 
-	(void)engine;
-	(void)source;
 	core_note_write(&machine->core, reg->op0, reg->crn);
-	return 0;
+	if (!is_time(reg)) {
+		return 0;
+	}
+	uc_reg_read(engine, (int)source, &value);
+	return time_write(machine, reg, time_now(machine), value);
 }
 
 /* TLBI and AT act on our translation, not the engine's. Below the level that an instruction needs it stays undefined. */

@@ -200,6 +200,7 @@ unsigned current_level(struct machine *machine);
 #define REGISTER_PSTATE 33
 
 #define SCRUB_LIST 64
+#define TIMERS 4 /* CNTP, CNTV, CNTHP, CNTPS */
 
 /* What the fill hook refused; the run loop acts on it. */
 struct refusal {
@@ -233,6 +234,7 @@ struct core {
 	uint64_t trap_address;
 	struct translation_registers registers;
 	struct fetched fetched;
+	uint8_t timer_control[TIMERS];
 	uint64_t stuck_at;        /* instruction count of the last exception, to see a vector that faults for ever */
 	unsigned stuck;
 	bool lost;                /* the engine did what no guest can cause, or a vector table faults for ever */

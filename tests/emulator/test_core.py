@@ -226,6 +226,22 @@ two_waits:  wfi
             nop
             wfi
             b   .
+timer:      mov x0, #1
+            msr cntp_ctl_el0, x0
+            mov x0, #8
+            msr cntp_tval_el0, x0       // due eight instructions from here
+            mrs x1, cntp_tval_el0
+            mrs x2, cntp_cval_el0
+            mrs x3, cntp_ctl_el0
+            mrs x4, pmccntr_el0
+            nop
+            nop
+            nop
+            mrs x5, cntp_ctl_el0
+            mrs x6, cntp_tval_el0
+            wfi
+user_timer: mrs x1, cntp_tval_el0
+user_isr:   mrs x1, isr_el1
 calls:      svc #0
             subs x0, x0, #1
             b.ne calls
@@ -253,6 +269,22 @@ def test_the_counters_count_instructions(loops: Guest) -> None:
     assert loops.core.x[2] == start + 3
     assert loops.core.x[29] == start + 5
     assert loops.machine.instructions == start + 8
+
+
+def test_timers_and_the_cycle_counter_know_no_other_time(loops: Guest) -> None:
+    loops.enter("timer", 1)
+    written = loops.machine.instructions + 3
+    loops.machine.run()
+    assert [loops.core.x[index] for index in range(1, 5)] == [7, written + 8, 0b001, written + 4]
+    assert loops.core.x[5] == 0b101
+    assert loops.core.x[6] == 0xFFFF_FFFF
+
+
+@pytest.mark.parametrize("symbol", ["user_timer", "user_isr"])
+def test_el0_reads_no_timer_and_no_pending_interrupts_by_default(loops: Guest, symbol: str) -> None:
+    loops["VBAR_EL1"] = bare.VECTORS[1]
+    loops.enter(symbol, 0)
+    assert loops.vector() == (1, 0x400)
 
 
 def test_a_wfi_at_the_end_of_the_budget_is_a_wfi(loops: Guest) -> None:

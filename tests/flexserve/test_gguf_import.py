@@ -12,9 +12,11 @@ from gguf import GGMLQuantizationType, dequantize, quantize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flexserve.gguf_file import Value
 from flexserve.gguf_import import BadModel, quantise_rows, read_gguf
-from sworld.package import SHARED
-from tests.flexserve.gguf_models import Floats, Recipe
+from flexserve.random_model import Floats
+from sworld.package_layout import SHARED
+from tests.flexserve.gguf_models import Recipe
 
 TYPES = [
     GGMLQuantizationType.F32,
@@ -55,7 +57,7 @@ def test_shape_and_names(tmp_path: Path) -> None:
     shape = model.shape
     assert (shape.vocabulary, shape.width, shape.layers, shape.heads, shape.kv_heads) == (300, 64, 2, 4, 2)
     assert (shape.feed_forward, shape.context, shape.tied, shape.rope_base) == (96, 128, True, 10000.0)
-    assert model.title == "a test"
+    assert model.title == "random 0"
     assert (SHARED, "head") not in model.contents
 
 
@@ -113,9 +115,12 @@ def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path, recipe: Reci
 
 
 def test_keys_that_change_nothing_are_accepted(tmp_path: Path) -> None:
-    harmless = {"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 0.0, "llama.expert_count": 0}
-    recipe = Recipe(keys=harmless)
-    model = read_gguf(recipe.write(tmp_path / "model.gguf"))
+    harmless: dict[str, Value | None] = {
+        "llama.rope.scaling.type": "none",
+        "llama.rope.scaling.factor": 0.0,
+        "llama.expert_count": 0,
+    }
+    model = read_gguf(Recipe(keys=harmless).write(tmp_path / "model.gguf"))
     assert model.contents == read_gguf(Recipe().write(tmp_path / "plain.gguf")).contents
 
 

@@ -18,7 +18,8 @@ from nworld.kernel import NormalKernel
 from nworld.secure import ServiceFailed
 from sworld.flexmem import Kind, Region
 from sworld.kernel import SecureKernel
-from sworld.package import HEADER_SIZE, SHARED, Package
+from sworld.package import HEADER_SIZE, Package
+from sworld.package_layout import SHARED
 from sworld.transformer import Workspace
 from tests.flexserve.phone import END, PROMPT, SLOT, Shown, greedy, package, phone, prompt_tokens, reference
 from tests.reference import models

@@ -13,7 +13,6 @@ from emulator.devices.trusted import fuse_key
 from emulator.memory_map import PAGE_SIZE
 from sworld.package import (
     HEADER_SIZE,
-    SHARED,
     Contents,
     Identity,
     NotGenuine,
@@ -23,6 +22,7 @@ from sworld.package import (
     pack,
     package_key,
 )
+from sworld.package_layout import SHARED
 from sworld.shape import ModelShape, layer_objects, shared_objects
 from sworld.tokenizer import PieceType, Tokenizer
 
