@@ -1,5 +1,6 @@
 #include "cpu.h"
 
+#include "memory_map.h"
 #include "panic.h"
 #include "sysreg.h"
 
@@ -52,6 +53,7 @@ void cpu_configure(void)
 	WRITE_SYSREG(mdcr_el2, READ_SYSREG(pmcr_el0) >> PMCR_N_SHIFT & PMCR_N_MASK);
 	WRITE_SYSREG(cnthctl_el2, CNTHCTL_EL1_COUNTER_AND_TIMER);
 	WRITE_SYSREG(cntvoff_el2, 0);
+	WRITE_SYSREG(cntfrq_el0, COUNTER_HZ);
 	WRITE_SYSREG(vpidr_el2, READ_SYSREG(midr_el1));
 	WRITE_SYSREG(vmpidr_el2, READ_SYSREG(mpidr_el1));
 	isb();

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emulator.events import EventKind
-from emulator.memory_map import DRAM_BASE, GIB, MIB, NORMAL_IMAGE_BASE, PAGE_SIZE, Nsaid
+from emulator.memory_map import COUNTER_HZ, DRAM_BASE, GIB, MIB, NORMAL_IMAGE_BASE, PAGE_SIZE, Nsaid
+from emulator.native import lib
 from emulator.world import World
 from monitor import abi
 from monitor.abi import PageState, Region
@@ -135,3 +136,9 @@ def test_store_that_is_denied_at_el3_is_a_panic_by_name() -> None:
     phone.board.tzasc.write(attributes.register.at(3), 4, secure_read_only, secure=True)
     assert phone.smc(abi.MEM_ALLOCATE.function, PAGE, 1) == "monitor_halted"
     assert phone.board.uart1.output.splitlines()[-1].endswith(b"panic: a store of EL3 was refused (SError)")
+
+
+def test_counter_frequency_is_the_platforms() -> None:
+    phone = Phone().boot()
+    frequency = lib.core_read_sysreg(phone.machine.native, 3, 3, 14, 0, 0)
+    assert frequency == COUNTER_HZ
