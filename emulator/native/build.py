@@ -31,7 +31,9 @@ TARGETS = {
     "x86_64": ("-target", "x86_64-linux-gnu.2.28", "-mcpu=x86_64_v2"),
     "aarch64": ("-target", "aarch64-linux-gnu.2.28", "-mcpu=generic"),
 }
-CODE_FLAGS = ("-std=c11", "-O2", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-pthread")
+CODE_FLAGS = (
+    "-std=c11", "-O2", "-fPIC", "-ffp-contract=off", "-fomit-frame-pointer", "-fvisibility=hidden", "-pthread",
+)  # fmt: skip
 WARNING_FLAGS = ("-Wall", "-Wextra", "-Werror")
 
 
@@ -108,7 +110,7 @@ def compile_and_link(output: Path) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_unit, units))
     output.parent.mkdir(parents=True, exist_ok=True)
-    link(compiler, objects, engine / "lib" / "libunicorn.so.2", output)
+    link(compiler, objects, unicorn_library(), output)
 
 
 def link(compiler: Sequence[str], objects: Sequence[Path], engine: Path, output: Path) -> None:
@@ -143,6 +145,10 @@ def unicorn_folder() -> Path:
     if spec is None or spec.origin is None:
         raise BuildError("the engine is missing: pip install unicorn==2.1.4")
     return Path(spec.origin).parent
+
+
+def unicorn_library() -> Path:
+    return unicorn_folder() / "lib" / "libunicorn.so.2"
 
 
 def python_include_flags() -> list[str]:

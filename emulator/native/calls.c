@@ -18,7 +18,9 @@ void core_smc_arrived(struct machine *machine, unsigned level)
 	      core_read_register(machine, 5), level, core_translation_registers(machine)->scr_el3 & 1);
 	core->in_call = core->watch_calls;
 	core->call_start = core->instructions;
-	core->attention = core->attention || core->in_call;
+	if (core->in_call) {
+		core_call_attention(machine);
+	}
 }
 
 void core_entered_el3(struct machine *machine)

@@ -1,4 +1,4 @@
-/* The core's parts among themselves: registers.c, code.c, calls.c, time.c, hooks.c and run.c. */
+/* The core's parts among themselves: registers.c, code.c, code_hook.c, calls.c, time.c, hooks.c and run.c. */
 #ifndef CORE_H
 #define CORE_H
 
@@ -22,6 +22,12 @@ void core_watch_return(struct machine *machine);
 /* Something outside the guest asks the core to stop. */
 bool core_must_stop(struct machine *machine);
 bool core_add_hooks(struct machine *machine);
+/*
+ * Call back, with the machine as user data, before each instruction from `first` to `last`; the callback may stop the
+ * engine there. Code translated before knows nothing of it: forget it first, and again when the hook is gone.
+ */
+bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_cb_hookcode_t callback, uc_hook *hook);
+void core_unhook_code(struct machine *machine, uc_hook hook);
 /* An MRS or MSR of a counter or timer at guest time `now`; false: not one of those, or not permitted. */
 bool time_read(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t *value);
 bool time_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t value);

@@ -5,13 +5,13 @@
 
 void core_call_attention(struct machine *machine)
 {
-	machine->core.attention = true;
+	machine->core.quiet_until = 0;
 }
 
 void core_halt(struct machine *machine)
 {
 	machine->core.halted = true;
-	machine->core.attention = true;
+	core_call_attention(machine);
 }
 
 bool core_must_stop(struct machine *machine)
@@ -20,17 +20,10 @@ bool core_must_stop(struct machine *machine)
 	       events_full(machine);
 }
 
-static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *user)
+static void look_closer(struct machine *machine, uint64_t address)
 {
-	struct machine *machine = user;
 	struct core *core = &machine->core;
 
-	core->block_start = address;
-	core->block_bytes = size;
-	core->instructions += size / 4;
-	if (!core->attention && core->instructions <= core->limit && !core_interrupted && !(address & 3)) {
-		return;
-	}
 	if (core->part_bytes) {
 		core_uncount_rest_of_block(core, address + core->part_bytes);
 		core->part_bytes = 0;
@@ -41,9 +34,27 @@ static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *u
 	if (core->instructions > core->limit || address & 3 || core_must_stop(machine)) {
 		core_uncount_rest_of_block(core, address);
 		core->held = true;
-		uc_emu_stop(engine); /* the block is not executed */
-	} else {
-		core->attention = core->in_call || core->serror_pending;
+		uc_emu_stop(core->engine); /* the block is not executed */
+		return;
+	}
+	core->quiet_until = core->in_call || core->serror_pending ? 0 : core->limit;
+	if (core_interrupted) {
+		core_call_attention(machine); /* the signal came in between */
+	}
+}
+
+/* Runs once a block: whatever is not counting lies behind one comparison. */
+static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *user)
+{
+	struct machine *machine = user;
+	struct core *core = &machine->core;
+
+	(void)engine;
+	core->block_start = address;
+	core->block_bytes = size;
+	core->instructions += size / 4;
+	if (core->instructions > core->quiet_until || address & 3) {
+		look_closer(machine, address);
 	}
 }
 

@@ -79,5 +79,5 @@ void machine_add_device(struct machine *machine, int device, uint64_t base, uint
 void machine_callback_failed(struct machine *machine)
 {
 	machine->callback_failed = true;
-	machine->core.attention = true;
+	core_call_attention(machine);
 }

@@ -223,7 +223,7 @@ struct core {
 	uint64_t block_start;
 	uint64_t block_bytes;
 	uint64_t limit;           /* the block hook stops before a block that would pass it */
-	bool attention;           /* the block hook has more to do than to count */
+	uint64_t quiet_until;     /* the block hook only counts up to here: the limit, or 0 when something asks for more */
 	uint64_t part_bytes;      /* of the next block only this much will be executed; 0: all of it */
 	bool held;                /* the block hook stopped the engine before a block */
 	bool forgetting;          /* the engine looks an address up only to drop its code */

@@ -7,6 +7,7 @@
 static struct sigaction previous_interrupt;
 
 volatile sig_atomic_t core_interrupted;
+static struct machine *volatile running; /* for the signal handler */
 
 void core_reset(struct machine *machine, uint64_t entry)
 {
@@ -136,7 +137,7 @@ static uc_err enter(struct machine *machine)
 	struct core *core = &machine->core;
 
 	core->held = false;
-	core->attention = true; /* the block hook finds out whether anything asks for it */
+	core_call_attention(machine); /* the block hook finds out whether anything asks for it */
 	core->block_bytes = 0;
 	core->refusal.pending = false;
 	return uc_emu_start(core->engine, core_read_register(machine, REGISTER_PC), 0, 0, 0);
@@ -148,15 +149,6 @@ static void on_end_of_part(uc_engine *engine, uint64_t address, uint32_t size, v
 	(void)size;
 	(void)user;
 	uc_emu_stop(engine); /* the instruction is not executed */
-}
-
-/* Removing a hook makes the engine look the hooked address up, which may be refused: that is nothing to act on. */
-static void remove_hook(struct core *core, uc_hook hook)
-{
-	struct refusal refusal = core->refusal;
-
-	uc_hook_del(core->engine, hook);
-	core->refusal = refusal;
 }
 
 /*
@@ -177,14 +169,13 @@ static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions
 		return enter(machine); /* takes the abort */
 	}
 	core_forget_code(machine, page.address & PAGE_MASK);
-	error = uc_hook_add(core->engine, &hook, UC_HOOK_CODE, (void *)on_end_of_part, NULL, end, end);
-	if (error != UC_ERR_OK) {
-		return error;
+	if (!core_hook_code(machine, end, end, on_end_of_part, &hook)) {
+		return UC_ERR_NOMEM;
 	}
 	core->part_bytes = instructions * 4;
 	error = enter(machine);
 	core->part_bytes = 0;
-	remove_hook(core, hook);
+	core_unhook_code(machine, hook);
 	core_forget_code(machine, page.address & PAGE_MASK);
 	return error;
 }
@@ -235,6 +226,7 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 static void on_sigint(int number)
 {
 	core_interrupted = 1;
+	core_call_attention(running);
 	if (previous_interrupt.sa_handler != SIG_DFL) {
 		previous_interrupt.sa_handler(number);
 	}
@@ -286,6 +278,7 @@ enum stop_reason core_run(struct machine *machine, uint64_t instruction_limit)
 	enum stop_reason reason;
 
 	core_interrupted = 0;
+	running = machine;
 	machine->core.lost = false;
 	machine->core.stuck = 0;
 	sigaction(SIGINT, &action, &previous_interrupt);
