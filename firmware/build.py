@@ -54,7 +54,8 @@ IMAGES = (
     Image("gate", ("gate", "probe/registers.S"), "gate/gate.ld", "gate_start"),
     Image("proxy", ("gate", "bench/proxy.S"), "gate/gate.ld", "gate_start"),
     Image("probe", ("probe", "bench/loops.S"), "probe/probe.ld", "probe_start"),
-    Image("smc_loop", ("bench/smc_loop.S",), "bench/smc_loop.ld", "smc_loop_start"),
+    Image("yardstick", ("bench/yardstick.S", "bench/kernels.c"), "bench/bare.ld", "yardstick_start"),
+    Image("smc_loop", ("bench/smc_loop.S",), "bench/bare.ld", "smc_loop_start"),
 )
 ALL_NAMES = tuple(image.name for image in IMAGES)
 
