@@ -10,9 +10,8 @@ from emulator.devices.trusted import Slot, fuse_key
 from emulator.memory_map import PAGE_SIZE
 from nworld.attacks.hostile import SCRATCH_BLOCKS, Medium
 from sworld.package import HEADER_SIZE, Contents, Identity, Package, pack
-from sworld.package_layout import SHARED
 from sworld.rope import rotation_steps
-from sworld.shape import Kind, ModelObject, ModelShape, layer_objects, shared_objects
+from sworld.shape import SHARED, Kind, ModelObject, ModelShape, layer_objects, shared_objects
 from sworld.tokenizer import SPACE, PieceType, Tokenizer
 
 SHAPE = ModelShape(

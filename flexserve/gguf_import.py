@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from flexserve.errors import UserError
 from flexserve.gguf_file import Gguf, GgufError, Scalar, Tensor, Value
 from sworld.package import Contents
-from sworld.package_layout import SHARED
 from sworld.rope import rotation_steps
-from sworld.shape import Kind, ModelObject, ModelShape, ShapeError, layer_objects, shared_objects
+from sworld.shape import SHARED, Kind, ModelObject, ModelShape, ShapeError, layer_objects, shared_objects
 from sworld.tokenizer import PieceType, Tokenizer, TokenizerError
 
 ARCHITECTURE = "llama"

@@ -7,9 +7,8 @@ from typing import TypeAlias
 
 from emulator.memory_map import PAGE_SIZE
 
-from .shape import ModelObject, ModelShape, layer_objects, shared_objects
+from .shape import SHARED, ModelObject, ModelShape, layer_objects, shared_objects
 
-SHARED = -1  # the layer number of what all layers share
 ALIGNMENT = 8  # bytes
 
 Group: TypeAlias = tuple[str, int, tuple[ModelObject, ...]]  # a chunk's name, its layer or SHARED, what it holds

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from emulator.tensor import MAX_CONTEXT, MAX_HEAD_WIDTH, MAX_VOCABULARY, MAX_WIDTH
 
+SHARED = -1  # the "layer" of the objects that all layers share
+
 
 class ShapeError(ValueError):
     """A model whose sizes cannot be served; the message names the size and the rule."""

@@ -17,11 +17,10 @@ from emulator.gate import Flow, compute
 from emulator.tensor import PLANES, Refusal, attend_cost, float_bits, linear_cost
 
 from .sampler import Sampling, choose
-from .shape import ModelShape
+from .shape import SHARED, ModelShape
 
 F32 = 4
 PREFILL_CHUNK = 16  # tokens taken through a layer before the next layer's weights are needed
-SHARED = -1  # the "layer" of the objects that all layers share
 
 
 class StateLost(Exception):

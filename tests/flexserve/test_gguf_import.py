@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flexserve.gguf_file import Value
 from flexserve.gguf_import import BadModel, quantise_rows, read_gguf
 from flexserve.random_model import Floats
-from sworld.package_layout import SHARED
+from sworld.shape import SHARED
 from tests.flexserve.gguf_models import Recipe
 
 TYPES = [

@@ -10,8 +10,8 @@ import numpy as np
 from emulator.gate import Action, Compute, Flow
 from emulator.tensor import TENSOR_OPERATIONS
 from sworld.rope import rotation_steps
-from sworld.shape import Kind, ModelObject, ModelShape, layer_objects, shared_objects
-from sworld.transformer import SHARED, CachePlace, Workspace
+from sworld.shape import SHARED, Kind, ModelObject, ModelShape, layer_objects, shared_objects
+from sworld.transformer import CachePlace, Workspace
 from tests.emulator.guest import Guest
 from tests.reference.arithmetic import Floats, Quantised
 from tests.reference.model import ServedModel, Sizes

@@ -22,8 +22,7 @@ from sworld.package import (
     pack,
     package_key,
 )
-from sworld.package_layout import SHARED
-from sworld.shape import ModelShape, layer_objects, shared_objects
+from sworld.shape import SHARED, ModelShape, layer_objects, shared_objects
 from sworld.tokenizer import PieceType, Tokenizer
 
 SHAPE = ModelShape(
