@@ -15,9 +15,8 @@ from nworld.kernel import NormalKernel
 from sworld.kernel import SecureKernel
 from sworld.package import Identity, pack
 from sworld.rope import rotation_steps
-from sworld.shape import Kind, ModelObject, ModelShape, layer_objects, shared_objects
+from sworld.shape import SHARED, Kind, ModelObject, ModelShape, layer_objects, shared_objects
 from sworld.tokenizer import SPACE, PieceType, Tokenizer
-from sworld.transformer import SHARED
 from tests.reference import models
 from tests.reference.arithmetic import Floats, Quantised
 from tests.reference.model import ServedModel

@@ -19,7 +19,7 @@ from nworld.secure import ServiceFailed
 from sworld.flexmem import Kind, Region
 from sworld.kernel import SecureKernel
 from sworld.package import HEADER_SIZE, Package
-from sworld.package_layout import SHARED
+from sworld.shape import SHARED
 from sworld.transformer import Workspace
 from tests.flexserve.phone import END, PROMPT, SLOT, Shown, greedy, package, phone, prompt_tokens, reference
 from tests.reference import models
