@@ -132,6 +132,10 @@ def test_wheel_holds_what_runs(checkout: Path, venv: Path, tmp_path: Path) -> No
     elves = {f"firmware/elf/{path.name}" for path in (checkout / "firmware/elf").glob("*.elf")}
     assert elves
     assert elves <= names
+    suffixes = {".S", ".c", ".h", ".ld"}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "firmware").rglob("*") if path.suffix in suffixes}
+    assert sources
+    assert sources <= names
     assert {f"flexserve/models/{path.name}" for path in (ROOT / "flexserve/models").glob("*.gguf")} <= names
     modules = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert modules <= names

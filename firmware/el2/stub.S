@@ -16,7 +16,7 @@
 #define VECTOR_EL1H		0x200
 #define VECTOR_EL0		0x400
 
-	.section .el2_stub, "a"
+	.section .el2_stub, "ax"
 	.balign	0x800
 	.global el2_stub_start
 el2_stub_start:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
+from emulator.debug.dwarf import DebugInfo
 from emulator.image import Image
 from firmware import build as firmware
 from firmware.build import ELF_FOLDER, FOLDER, IMAGES, BuildError, Mutation
@@ -24,6 +25,16 @@ def test_holds_no_absolute_path(image: str) -> None:
     content = (ELF_FOLDER / f"{image}.elf").read_bytes()
     assert not re.search(rb"/(home|root|tmp|usr|work|var|opt|build)/", content)
     assert str(FOLDER.parent).encode() not in content
+
+
+@pytest.mark.parametrize("image", [image.name for image in IMAGES])
+def test_names_its_sources_from_the_repository_on(image: str) -> None:
+    info = DebugInfo.load(ELF_FOLDER / f"{image}.elf")
+    paths = {row.source.path for row in info.rows}
+    assert paths
+    assert [path for path in paths if not (FOLDER.parent / path).is_file()] == []
+    assert {function.source.path for function in info.functions} <= paths
+    assert bool(info.functions) == any(path.endswith(".c") for path in paths)
 
 
 def digest(folder: Path) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What a debugger shows of the machine."""
