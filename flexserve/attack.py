@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from emulator.memory_map import MIB
+from emulator.machine import Machine
+from emulator.memory_map import MIB, DramLayout
 from nworld.attacks import ATTACKS, Attack, Moment
 from nworld.attacks.hostile import Hostile
 from nworld.attacks.kernel import HostileKernel, Playbook
@@ -15,7 +16,7 @@ from nworld.attacks.kernel import HostileKernel, Playbook
 from .attacked_model import attacked_medium
 from .judge import Judge
 from .planted_registers import RegisterPlanter
-from .system import Generation, Images, System
+from .system import Generation, Images, Show, System
 
 DRAM_BYTES = 64 * MIB
 PROMPT = "a"
@@ -52,6 +53,8 @@ def run(
     images: Images | None = None,
     lifted: bool = False,
     done: Callable[[Verdict], None] = lambda verdict: None,
+    make_machine: Callable[[DramLayout], Machine] = Machine,
+    show: Show = lambda notice: None,
 ) -> tuple[Verdict, ...]:
     """Play ``attacks`` on one phone, while and after it serves a model; ``done`` is told of each as it ends.
 
@@ -68,7 +71,8 @@ def run(
         done(verdict)
 
     while len(verdicts) < len(order):
-        with contextlib.closing(Battle(images, lifted=lifted)) as battle, contextlib.suppress(Breach):
+        battle = Battle(images, lifted=lifted, make_machine=make_machine, show=show)
+        with contextlib.closing(battle), contextlib.suppress(Breach):
             battle.fight(order[len(verdicts) :], judged)
     return tuple(verdicts)
 
@@ -80,9 +84,18 @@ class Breach(Exception):
 class Battle:
     """A phone with a hostile normal kernel, booted."""
 
-    def __init__(self, images: Images, *, lifted: bool = False) -> None:
+    def __init__(
+        self,
+        images: Images,
+        *,
+        lifted: bool = False,
+        make_machine: Callable[[DramLayout], Machine] = Machine,
+        show: Show = lambda notice: None,
+    ) -> None:
         stored = attacked_medium()
-        self.system = System(DRAM_BYTES, images=images, normal_kernel=HostileKernel)
+        self.system = System(
+            DRAM_BYTES, images=images, normal_kernel=HostileKernel, make_machine=make_machine, show=show
+        )
         self.system.board.trusted.provision(stored.slot)
         self.system.board.storage.insert(stored.content, writable=True)
         self.system.boot()

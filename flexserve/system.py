@@ -83,7 +83,8 @@ class System:
     """A phone, not booted yet: provision ``board.trusted``, insert a medium into ``board.storage``, then `boot`.
 
     ``dram_bytes``: 64 MiB to 16 GiB in steps of 2 MiB; ``seed`` drives the TRNG, ``device_id`` the key fuses; ``show``
-    takes what apps show their user, as it comes. The kernels may be others, to see what uncooperative ones can do.
+    takes what apps show their user, as it comes. The kernels may be others, to see what uncooperative ones can do;
+    ``make_machine`` may give a machine that somebody watches.
     """
 
     def __init__(
@@ -96,9 +97,10 @@ class System:
         show: Show = lambda notice: None,
         secure_kernel: type[SecureKernel] = SecureKernel,
         normal_kernel: type[NormalKernel] = NormalKernel,
+        make_machine: Callable[[DramLayout], Machine] = Machine,
     ) -> None:
         images = images or Images.load()
-        self.machine = Machine(DramLayout(dram_bytes))
+        self.machine = make_machine(DramLayout(dram_bytes))
         self.board = populate(self.machine, seed=seed, device_id=device_id)
         self.meter = Meter(self.machine.events)
         self._vain_waits = 0

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Self
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from emulator.gate import Notice
 from emulator.machine import MachineError
-from flexserve.attack import UnknownAttack, Verdict, run, select
+from flexserve.attack import Verdict
+from flexserve.attack_recipe import ENDED, AttackRecipe
 from flexserve.commands.parameters import as_json
 from flexserve.errors import UserError
+from flexserve.recipe import PlainStage
 from nworld.attacks import Attack
 
 GOT_THROUGH = 1  # exit status
@@ -29,42 +33,47 @@ UNBROKEN_LINE = 200  # columns of a table that goes to a file
     is_flag=True,
     help="Lift what protects: each attack that allows it must get through, or its failure would mean nothing.",
 )
-def attack(names: tuple[str, ...], as_json: bool, only_list: bool, controls: bool) -> int:
+def attack(as_json: bool, only_list: bool, **parameters: object) -> int:
     """Attack the phone while it serves a model: all attacks, or those named. Exit status 1 if one gets through."""
-    try:
-        attacks = select(names)
-    except UnknownAttack as error:
-        raise UserError(str(error)) from error
-    if controls:
-        attacks = tuple(one for one in attacks if one.control)
+    recipe = AttackRecipe.from_parameters(parameters)
+    attacks = recipe.attacks()
     if only_list:
         _show_list(attacks, as_json=as_json)
         return 0
-    verdicts = _fight(attacks, lifted=controls, quiet=as_json)
-    unexpected = sum(verdict.blocked == controls for verdict in verdicts)
+    try:
+        with _Screen(len(attacks), quiet=as_json) as screen:
+            verdicts = recipe.drive(screen)
+    except MachineError as error:
+        raise UserError(str(error)) from error
+    unexpected = sum(verdict.blocked == recipe.controls for verdict in verdicts)
     if as_json:
         click.echo(json.dumps(_report(verdicts)))
     else:
-        _show(verdicts, lifted=controls)
+        _show(verdicts, lifted=recipe.controls)
     return GOT_THROUGH if unexpected else 0
 
 
-def _fight(attacks: Sequence[Attack], *, lifted: bool, quiet: bool) -> tuple[Verdict, ...]:
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("attacking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"),
-        console=console, transient=True, disable=quiet or not console.is_terminal,
-    )  # fmt: skip
-    with progress:
-        task = progress.add_task("", total=len(attacks))
-        try:
-            return run(
-                attacks,
-                lifted=lifted,
-                done=lambda verdict: progress.update(task, advance=1, description=verdict.name),
-            )
-        except MachineError as error:
-            raise UserError(str(error)) from error
+class _Screen(PlainStage):
+    """A progress bar on stderr."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("attacking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"),
+            console=console, transient=True, disable=quiet or not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, notice: Notice) -> None:
+        if notice.kind == ENDED:
+            self._progress.update(self._task, advance=1, description=notice.data.decode())
 
 
 def _report(verdicts: Sequence[Verdict]) -> dict[str, object]:

@@ -17,12 +17,11 @@ from rich.table import Table
 
 from emulator.gate import Notice
 from emulator.machine import MachineError
-from flexserve.commands.parameters import U64, FiniteRange, Recall, RecallAt, Text, as_json, device_id, dram
+from flexserve.commands.parameters import U64, FiniteRange, Recall, Text, as_json, device_id, dram
 from flexserve.errors import UserError
-from flexserve.model_file import load_model
-from flexserve.system import Generation, System, Usage
-from nworld.client import PromptTooLong
-from nworld.secure import ServiceFailed
+from flexserve.recipe import PlainStage
+from flexserve.run_recipe import RunRecipe
+from flexserve.system import Generation, Usage
 
 DEFAULT_PROMPT = "In the beginning"
 DEFAULT_TOKENS = 64
@@ -60,47 +59,22 @@ DEFAULT_TOKENS = 64
 @dram
 @device_id
 @as_json
-def run(
-    prompt: str,
-    model: Path | None,
-    tokens: int,
-    seed: int,
-    temperature: float,
-    top_p: float,
-    recalls: tuple[RecallAt, ...],
-    dram: int,
-    device_id: int,
-    as_json: bool,
-) -> None:
+def run(**parameters: object) -> None:
     """Serve one prompt from Flex-Mem, through the monitor."""
-    stored = load_model(model, device_id)
-    request = (prompt, tokens, temperature, top_p, tuple((recall.token, recall.pages) for recall in recalls))
-    with _Screen(quiet=as_json) as screen:
+    recipe = RunRecipe.from_parameters(parameters)
+    with _Screen(quiet=bool(parameters["as_json"])) as screen:
         try:
-            system = System(dram, seed=seed, device_id=device_id, show=screen.show)
+            served = recipe.drive(screen)
         except MachineError as error:
             raise UserError(str(error)) from error
-        try:
-            system.board.trusted.provision(stored.slot)
-            system.board.storage.insert(stored.medium)
-            system.boot()
-            system.open(stored.slot.name)
-            screen.loaded()
-            begun = time.perf_counter()
-            done = system.generate(*request)
-            seconds = time.perf_counter() - begun
-            screen.finished()
-            usage = system.usage()
-        except (ServiceFailed, PromptTooLong) as error:
-            raise UserError(str(error)) from error
-        finally:
-            system.dispose()
-    if as_json:
+        seconds = screen.finished()
+    done, usage = served.generation, served.usage
+    if parameters["as_json"]:
         click.echo(json.dumps(_report(done, usage)))
         return
-    for recall in recalls:
-        if recall.token > max(len(done.tokens), 1):
-            click.echo(f"token {recall.token} was never computed, so {recall.pages} pages were not recalled", err=True)
+    for token, pages in recipe.recalls:
+        if token > max(len(done.tokens), 1):
+            click.echo(f"token {token} was never computed, so {pages} pages were not recalled", err=True)
     _summarise(done, usage, seconds)
 
 
@@ -117,7 +91,7 @@ def _report(done: Generation, usage: Usage) -> dict[str, object]:
     }
 
 
-class _Screen:
+class _Screen(PlainStage):
     """What the run shows while it goes on: a progress bar on stderr, the text on stdout."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -129,6 +103,7 @@ class _Screen:
             TimeRemainingColumn(), console=console, transient=True, disable=quiet or not console.is_terminal,
         )  # fmt: skip
         self._task: TaskID | None = None
+        self._loaded_at = time.perf_counter()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -144,6 +119,9 @@ class _Screen:
                 if self._task is None:
                     self._task = self._progress.add_task("load", total=total)
                 self._progress.update(self._task, completed=done)
+                if done == total:  # from now on the terminal is the text's
+                    self._progress.stop()
+                    self._loaded_at = time.perf_counter()
             case "token":
                 self._text(self._decoder.decode(notice.data))
             case "short":
@@ -152,14 +130,13 @@ class _Screen:
                     sys.stdout.flush()
                 click.echo(f"\nrecall: {came} of {wanted} pages came back; the secure world had no more", err=True)
 
-    def loaded(self) -> None:
-        """From now on the terminal is the text's."""
-        self._progress.stop()
-
-    def finished(self) -> None:
+    def finished(self) -> float:
+        """Seconds since the model was loaded."""
+        seconds = time.perf_counter() - self._loaded_at
         self._text(self._decoder.decode(b"", final=True))
         if not self._quiet:
             click.echo()
+        return seconds
 
     def _text(self, text: str) -> None:
         if not self._quiet and text:
