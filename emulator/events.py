@@ -7,7 +7,7 @@ listens. Kinds and their arguments are those of ``enum event_kind`` in native/ap
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -88,14 +88,23 @@ class EventStream:
 
     def drain(self) -> None:
         """Hand over everything recorded so far."""
+        for event in self._recorded():
+            self._hand_on(event)
+
+    def _recorded(self) -> Iterator[Event]:
         while count := lib.events_drain(self._machine, self._batch, BATCH):
             for raw in self._batch[0:count]:
-                event = Event(EventKind(raw.kind), raw.instruction, tuple(raw.args))
-                for kinds, listener in self._listeners:
-                    if event.kind in kinds:
-                        listener(event)
+                yield Event(EventKind(raw.kind), raw.instruction, tuple(raw.args))
+
+    def _hand_on(self, event: Event) -> None:
+        for kinds, listener in self._listeners:
+            if event.kind in kinds:
+                listener(event)
+
+    def _wanted(self) -> set[EventKind]:
+        return {kind for kinds, _ in self._listeners for kind in kinds}
 
     def _select(self) -> None:
-        wanted = {kind for kinds, _ in self._listeners for kind in kinds}
+        wanted = self._wanted()
         lib.events_select(self._machine, sum(1 << kind for kind in wanted))
         lib.core_watch_calls(self._machine, EventKind.SMC_RETURN in wanted)

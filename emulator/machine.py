@@ -49,7 +49,9 @@ class Stop:
 
 
 class MmioDevice(Protocol):
-    """A device as the bus sees it; it raises BusError to refuse an access."""
+    """A device as the bus sees it; it raises BusError to refuse an access. ``values``: registers by offset."""
+
+    values: dict[int, int]
 
     def read(self, offset: int, size: int, secure: bool) -> int: ...
 
@@ -98,6 +100,10 @@ class Machine:
     def write_physical(self, address: int, data: bytes) -> None:
         if not lib.memory_write(self.native, address, data, len(data)):
             raise ValueError(f"{address:#x}..{address + len(data):#x} is not memory")
+
+    def read_register(self, window: Window, offset: int) -> int:
+        """What a device's register holds, without the side effects of a read. Raises KeyError where there is none."""
+        return self._devices[DEVICES.index(window)].values[offset]
 
     def reset(self, entry: int) -> None:
         """Put the core at ``entry``, EL3, MMU off, everything masked."""

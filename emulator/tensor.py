@@ -98,7 +98,7 @@ Native: TypeAlias = Callable[..., int]
 
 def _run(native: Native) -> Callable[..., int]:
     def run(port: WorldPort, *arguments: int) -> int:
-        result = native(port.handle, *arguments)
+        result = port.call(native, *arguments)
         if result == lib.TENSOR_ABORT:
             port.check_native()
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emulator.native import ffi, lib
@@ -31,8 +32,8 @@ class PortAbort(Exception):
 class WorldPort:
     """Loads and stores at EL1 of ``world``, by virtual address; open only while the core stands at EL1 of that world.
 
-    Everything is copied: no view of guest memory leaves the port. ``handle`` is for native operations that work on
-    guest memory by virtual address.
+    Everything is copied: no view of guest memory leaves the port. Native operations that work on guest memory by
+    virtual address take ``handle``; Python runs them by `call`.
     """
 
     def __init__(self, machine: NativeMachine, world: World) -> None:
@@ -63,8 +64,12 @@ class WorldPort:
         self._check(lib.port_is_zero(self.handle, va, size, zero))
         return bool(zero[0])
 
+    def call(self, operation: Callable[..., int], *arguments: int) -> int:
+        """A native operation on guest memory; ask `check_native` when it says that it was refused an access."""
+        return operation(self.handle, *arguments)
+
     def check_native(self) -> None:
-        """Raise the abort that a native operation on ``handle`` left behind, if any."""
+        """Raise the abort that a native operation left behind, if any."""
         fault = ffi.new("struct port_fault *")
         lib.port_last_fault(self.handle, fault)
         if fault.syndrome:

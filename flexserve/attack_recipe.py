@@ -51,4 +51,4 @@ class AttackRecipe(Recipe):
         def ended(verdict: Verdict) -> None:
             stage.show(Notice(ENDED, (int(verdict.blocked),), verdict.name.encode()))
 
-        return run(self.attacks(), lifted=self.controls, done=ended, make_machine=stage.machine, show=stage.show)
+        return run(self.attacks(), lifted=self.controls, done=ended, make_machine=stage.create_machine, show=stage.show)

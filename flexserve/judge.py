@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from emulator.devices.device import Device
-from emulator.memory_map import DRAM_BASE, PAGE_SIZE, SECURE_SRAM, DramLayout
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, SECURE_SRAM, SMMU, TZASC, TZPC, DramLayout
 from monitor.abi import PageState
 from monitor.view import Ownership, read_ownership
 from nworld.attacks.hostile import Hostile, returning
@@ -154,14 +153,10 @@ class Judge:
 
     def _read(self, address: int, size: int) -> bytes:
         """Memory, or a device's register without its side effects."""
-        for device in self._devices():
-            if address in device.window:
-                return device.values[address - device.window.base].to_bytes(ENTRY_BYTES, "little")
+        for window in (TZASC, TZPC, SMMU):
+            if address in window:
+                return self._system.machine.read_register(window, address - window.base).to_bytes(ENTRY_BYTES, "little")
         return self._system.machine.read_physical(address, size)
-
-    def _devices(self) -> tuple[Device, ...]:
-        board = self._system.board
-        return (board.tzasc, board.tzpc, board.smmu)
 
     def _locked_pages(self) -> list[int]:
         return [int(page) for page in self._read_ownership().pages_in(PageState.LOCKED)]

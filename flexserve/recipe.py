@@ -34,7 +34,7 @@ DEFAULT_KIND = "run"
 class Stage(Protocol):
     """Where a run takes place."""
 
-    def machine(self, layout: DramLayout) -> Machine:
+    def create_machine(self, layout: DramLayout) -> Machine:
         """A machine, new and empty. Raises MachineError."""
 
     def show(self, notice: Notice) -> None:
@@ -44,7 +44,7 @@ class Stage(Protocol):
 class PlainStage:
     """A stage that nobody watches."""
 
-    def machine(self, layout: DramLayout) -> Machine:
+    def create_machine(self, layout: DramLayout) -> Machine:
         return Machine(layout)
 
     def show(self, notice: Notice) -> None:

@@ -65,7 +65,7 @@ class RunRecipe(Recipe):
             self.model.check()
         stored = load_model(self.model.path if self.model else None, self.device_id)
         system = System(
-            self.dram, seed=self.seed, device_id=self.device_id, show=stage.show, make_machine=stage.machine
+            self.dram, seed=self.seed, device_id=self.device_id, show=stage.show, make_machine=stage.create_machine
         )
         try:
             system.board.trusted.provision(stored.slot)

@@ -120,6 +120,7 @@ class Latch:
     def __init__(self, guest: Guest, value: int = 0) -> None:
         self.guest = guest
         self.value = value
+        self.values: dict[int, int] = {}
         self.log: list[tuple[str, int, int, int]] = []
         self.seen_at: list[tuple[int, int]] = []
         self.reaction: Callable[[], None] = lambda: None

@@ -258,7 +258,7 @@ def test_attack_that_gets_through_is_exit_status_1(
     def breached(attacks: Sequence[Attack], **_: object) -> tuple[Verdict, ...]:
         return tuple(Verdict(one.name, one.tries, False, NOTHING) for one in attacks)
 
-    monkeypatch.setattr("flexserve.commands.attack.run", breached)
+    monkeypatch.setattr("flexserve.attack_recipe.run", breached)
     assert execute(["attack", "cpu-read-locked"]) == 1
     assert "0 of 1 attacks blocked" in capsys.readouterr().out
     assert execute(["attack", "--json", "cpu-read-locked"]) == 1

@@ -30,7 +30,7 @@ def test_first_word_run_may_be_left_out() -> None:
 
 
 def test_command_line_is_checked_as_the_command_does() -> None:
-    with pytest.raises(click.UsageError, match="tokens"):
+    with pytest.raises(click.UsageError, match="not in the range"):
         parse(["run", "--tokens", "0"])
 
 
