@@ -1,0 +1,83 @@
+"""What is known to differ between our core and QEMU, each with its reason: the one list that the tests and
+docs/fidelity.md share. `python -m tests.fidelity.differences` writes it into the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tests.fidelity.record import Difference
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
+BEGIN, END = "<!-- differences: begin -->\n", "<!-- differences: end -->\n"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A reason and the cases that show it: ``cases`` and ``words`` are patterns as in file names."""
+
+    title: str
+    reason: str
+    cases: tuple[str, ...]
+    words: tuple[str, ...] = ("*",)
+
+    def covers(self, difference: Difference) -> bool:
+        return any(fnmatchcase(difference.case, pattern) for pattern in self.cases) and any(
+            fnmatchcase(difference.word, pattern.replace("[", "[[]")) for pattern in self.words
+        )
+
+
+KNOWN = (
+    Known(
+        "HVC in Secure EL1",
+        "There is no Secure EL2 on a Cortex-A72, and the architecture makes HVC undefined there (Arm ARM, HVC)."
+        " QEMU 7.2 takes it to EL2.",
+        ("hvc/s-el1-*",),
+    ),
+    Known(
+        "HVC in EL3",
+        "It targets EL3 (Arm ARM, HVC; AArch64.CallHypervisor). QEMU 7.2 goes down to EL2, later versions do not.",
+        ("hvc/el3-*",),
+    ),
+)
+
+
+def unlisted(differences: Iterable[Difference], known: Sequence[Known] = KNOWN) -> list[Difference]:
+    """The differences that no entry covers."""
+    return [difference for difference in differences if not any(entry.covers(difference) for entry in known)]
+
+
+def stale(differences: Sequence[Difference], known: Sequence[Known] = KNOWN) -> list[str]:
+    """Patterns of cases that cover no difference any more, each with its entry's title."""
+    return [
+        f"{entry.title}: {pattern}"
+        for entry in known
+        for pattern in entry.cases
+        if not any(fnmatchcase(difference.case, pattern) and entry.covers(difference) for difference in differences)
+    ]
+
+
+def document(known: Sequence[Known] = KNOWN) -> str:
+    """The list as it stands in docs/fidelity.md."""
+    return "\n".join(
+        f"- **{entry.title}.** {entry.reason} (Cases: {', '.join(f'`{pattern}`' for pattern in entry.cases)}.)\n"
+        for entry in known
+    )
+
+
+def written() -> str:
+    """What docs/fidelity.md says now."""
+    return DOCUMENT.read_text().split(BEGIN)[1].split(END)[0].strip() + "\n"
+
+
+def main() -> None:
+    before, rest = DOCUMENT.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{document()}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
