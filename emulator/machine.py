@@ -101,6 +101,11 @@ class Machine:
         if not lib.memory_write(self.native, address, data, len(data)):
             raise ValueError(f"{address:#x}..{address + len(data):#x} is not memory")
 
+    @property
+    def devices(self) -> tuple[tuple[Window, MmioDevice], ...]:
+        """What is attached, and where, for debuggers."""
+        return tuple((DEVICES[index], device) for index, device in sorted(self._devices.items()))
+
     def read_register(self, window: Window, offset: int) -> int:
         """What a device's register holds, without the side effects of a read. Raises KeyError where there is none."""
         return self._devices[DEVICES.index(window)].values[offset]

@@ -86,8 +86,8 @@ class Register:
     """A register at ``offset``, or ``count`` of them every ``stride`` bytes.
 
     ``width`` is 32 or 64 bits; ``align`` makes the low bits of an address reserved; ``reset`` is one value or one for
-    each element; ``protects``: a write changes who may reach what, and is traced. Without ``fields`` all bits are one
-    field of the given ``access``.
+    each element; ``protects``: a write changes who may reach what, and is traced; ``pops``: a read takes something out,
+    so that a debugger must not. Without ``fields`` all bits are one field of the given ``access``.
 
     Handlers: ``on_write`` is called after the new contents are in place, with the bits that were written; ``on_read``
     gives the contents instead of what is stored. Both get the index as a last argument if ``count`` is above one.
@@ -105,6 +105,7 @@ class Register:
         width: int = 32,
         align: int = 1,
         protects: bool = False,
+        pops: bool = False,
         what: str = "",
     ) -> None:
         self.offset = offset
@@ -112,6 +113,7 @@ class Register:
         self.stride = stride or width // 8
         self.width = width
         self.protects = protects
+        self.pops = pops
         self.what = what
         self.name = ""
         self.access = access
@@ -229,6 +231,10 @@ class RegisterMap:
             return self.values[register.at(index)] & register.readable
         arguments = (index,) if register.count > 1 else ()
         return cast("int", register.read_handler(self, *arguments)) & register.readable
+
+    def peek(self, register: Register, index: int) -> int:
+        """What a debugger sees: as `load`, but of a register that a read would change, what was last stored."""
+        return self.values[register.at(index)] if register.pops else self.load(register, index)
 
     def store(self, register: Register, index: int, written: int) -> None:
         """Perform a write of the whole register."""

@@ -54,7 +54,7 @@ class Trusted(Device):
 
     DRAM_PAGES = Register(0x000, access=RO, what="Pages of 4 KiB of DRAM on this board.")
     POWER_OFF = Register(0x004, access=WO, fields={"off": (0, 0)}, what="1 switches the board off.")
-    TRNG_DATA = Register(0x008, access=RO, what="Another 32 random bits at every read.")
+    TRNG_DATA = Register(0x008, access=RO, pops=True, what="Another 32 random bits at every read.")
     FUSE_KEY = Register(
         0x020, access=RO, count=KEY_BYTES // 4, what="The key, byte 0 in bits 7:0 of word 0. Bus error if non-secure."
     )

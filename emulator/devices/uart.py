@@ -35,7 +35,7 @@ class Uart(Device):
     prefix = "UART"
     takes_narrow = True  # Linux drives the PL011 with 16-bit accesses
 
-    DR = Register(0x000, fields={"data": (7, 0), "error": (11, 8, RO)})
+    DR = Register(0x000, pops=True, fields={"data": (7, 0), "error": (11, 8, RO)})
     RSR = Register(0x004, access=W1C, fields={"error": (3, 0)}, what="No errors on this line.")
     FR = Register(
         0x018,

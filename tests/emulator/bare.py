@@ -14,14 +14,6 @@ from emulator.machine import Machine
 from emulator.memory_map import DRAM_MIN, DramLayout
 from emulator.native import ffi, lib
 
-ENCODINGS = {
-    **SYSTEM_REGISTERS,
-    "SCTLR_EL2": (3, 4, 1, 0, 0),
-    "TTBR0_EL2": (3, 4, 2, 0, 0),
-    "TCR_EL2": (3, 4, 2, 0, 2),
-    "SPSR_EL2": (3, 4, 4, 0, 0),
-    "MAIR_EL2": (3, 4, 10, 2, 0),
-}
 CODE = 0x4200_0000
 COMPILER = (
     *(sys.executable, "-m", "ziglang", "cc"),
@@ -51,11 +43,11 @@ def set_region(
 
 
 def read_register(machine: Machine, name: str) -> int:
-    return int(lib.core_read_sysreg(machine.native, *ENCODINGS[name]))
+    return int(lib.core_read_sysreg(machine.native, *SYSTEM_REGISTERS[name]))
 
 
 def write_register(machine: Machine, name: str, value: int) -> None:
-    lib.core_write_sysreg(machine.native, *ENCODINGS[name], value)
+    lib.core_write_sysreg(machine.native, *SYSTEM_REGISTERS[name], value)
 
 
 def assemble(source: str, address: int = CODE) -> Image:

@@ -1,0 +1,77 @@
+"""A walk in words says what the core would do: held against the native translation, address by address."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from emulator.debug.walk import Access, explain, read_virtual, to_physical
+from emulator.machine import Machine
+from emulator.memory_map import DEVICES, DRAM_BASE, DRAM_MIN, PAGE_SIZE, SECURE_SRAM
+from emulator.native import ffi, lib
+from emulator.world import World
+from flexserve.system import System
+
+TLBI_ALL = ((6, 3, 0), (4, 3, 4))  # ALLE3IS and ALLE1IS: op1, CRm, op2
+ORDER = (Access.READ, Access.WRITE, Access.FETCH)  # as the native probe numbers them
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    system = System(DRAM_MIN)
+    system.boot()
+    yield system.machine
+    system.dispose()
+
+
+def addresses(machine: Machine) -> list[int]:
+    layout = machine.layout
+    steps = range(DRAM_BASE, layout.end, layout.size // 61 // PAGE_SIZE * PAGE_SIZE)
+    bounds = [layout.carve_out_base, layout.secure_base, layout.ownership_base, layout.end]
+    others = [0, 0x1234_5678_9000, 1 << 63, (1 << 64) - 8, SECURE_SRAM.base, SECURE_SRAM.end]
+    return [*steps, *bounds, *others, *(window.base for window in DEVICES)]
+
+
+@pytest.mark.parametrize("world", World)
+def test_an_explanation_agrees_with_the_native_translation(machine: Machine, world: World) -> None:
+    """At the normal gate, and with the same tables in the secure world: there the filters refuse the walks."""
+    core, probe = machine.core, ffi.new("struct probe *")
+    normal = core.read_sysreg("SCR_EL3")
+    core.write_sysreg("SCR_EL3", normal & ~1 | world)
+    for place in TLBI_ALL:
+        lib.tlb_maintain(machine.native, *place, 0)
+    verdicts = set()
+    for address, access, level in itertools.product(addresses(machine), ORDER, (0, 1, 3)):
+        lib.translate_probe(machine.native, address, ORDER.index(access), level, probe)
+        found = explain(machine, address, access, level, world)
+        translated = found.physical is not None
+        assert (translated, found.physical or 0) == (probe.allowed, probe.physical if probe.allowed else 0), found
+        verdicts.add((translated, found.allowed))
+    core.write_sysreg("SCR_EL3", normal)
+    assert {(True, True), (False, False)} <= verdicts
+
+
+def test_a_page_outside_stage_2_is_refused_with_its_descriptor(machine: Machine) -> None:
+    found = explain(machine, machine.layout.secure_base, Access.READ, 1, World.NORMAL)
+    assert not found.allowed
+    last = found.steps[-1]
+    assert (last.stage, last.allowed) == ("stage 2", False)
+    assert "= 0x0: invalid: translation fault, level 2" in last.text
+
+
+def test_a_secure_access_to_normal_memory_is_refused_by_its_region(machine: Machine) -> None:
+    found = explain(machine, DRAM_BASE, Access.READ, 1, World.SECURE)
+    assert (found.allowed, found.physical) == (False, DRAM_BASE)
+    assert found.steps[-1].stage == "TZASC"
+    assert "region 1" in found.verdict
+    assert "no secure reads" in found.verdict
+
+
+def test_memory_is_read_as_the_core_addresses_it(machine: Machine) -> None:
+    assert machine.core.level == 1
+    assert to_physical(machine, DRAM_BASE + 8) == DRAM_BASE + 8
+    assert read_virtual(machine, DRAM_BASE + PAGE_SIZE - 4, 8) == machine.read_physical(DRAM_BASE + PAGE_SIZE - 4, 8)
+    with pytest.raises(ValueError, match="not mapped here: stage 2: level 2 descriptor"):
+        to_physical(machine, machine.layout.ownership_base)
