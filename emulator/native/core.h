@@ -21,6 +21,15 @@ void core_release_scrubbed(struct machine *machine);
 void core_watch_return(struct machine *machine);
 /* Something outside the guest asks the core to stop. */
 bool core_must_stop(struct machine *machine);
+/* The exception that the engine reports by number, as its CPU state describes it. */
+struct engine_exception {
+	uint64_t syndrome;
+	uint64_t address; /* of an abort */
+	unsigned target;  /* exception level */
+};
+
+bool engine_exception_init(struct core *core); /* false: this engine keeps it where we do not find it */
+struct engine_exception engine_exception(struct core *core);
 bool core_add_hooks(struct machine *machine);
 /*
  * Call back, with the machine as user data, before each instruction from `first` to `last`; the callback may stop the

@@ -1,11 +1,10 @@
 /* Exception entry, which the engine leaves to us (Arm ARM D1.10, D1.11): routing, syndrome, banking, vector. */
-#include "machine.h"
+#include "core.h"
 
 #define PSTATE_DAIF 0x3c0
 #define PSTATE_NZCV UINT64_C(0xf0000000)
 
 #define EC_UNKNOWN 0x00
-#define EC_WFX 0x01
 #define EC_SVC64 0x15
 #define EC_HVC64 0x16
 #define EC_SMC64 0x17
@@ -13,8 +12,6 @@
 #define EC_BRK64 0x3c
 
 #define ISS_IL (UINT64_C(1) << 25)
-#define ISS_CV (UINT64_C(1) << 24)
-#define ISS_ALWAYS (UINT64_C(0xe) << 20)
 
 /* The engine's exception numbers, as QEMU names them. */
 #define ENGINE_UNDEFINED 1
@@ -27,8 +24,6 @@
 #define ENGINE_SEMIHOSTING 16
 
 #define SCR_NS (1 << 0)
-#define SCTLR_NTWI (1 << 16)
-#define HCR_TWI (1 << 13)
 #define HCR_TGE (1 << 27)
 
 #define STUCK_LIMIT 1000
@@ -210,20 +205,6 @@ bool is_wfi(struct machine *machine, uint64_t address)
 	return read_instruction(machine, address, current_level(machine), &instruction) && instruction == 0xd503207f;
 }
 
-/* SCTLR_EL1.nTWI, HCR_EL2.TWI, SCR_EL3.TWI, in this order: the engine says that one of them traps, not which. */
-static void take_trapped_wfi(struct machine *machine, uint64_t pc, unsigned level)
-{
-	const struct translation_registers *registers = core_translation_registers(machine);
-	unsigned target = 3;
-
-	if (level == 0 && !(registers->sctlr_el1 & SCTLR_NTWI)) {
-		target = exception_default_target(machine, level);
-	} else if (level < 2 && registers->scr_el3 & SCR_NS && registers->hcr_el2 & HCR_TWI) {
-		target = 2;
-	}
-	take_synchronous(machine, target, exception_syndrome(EC_WFX, ISS_CV | ISS_ALWAYS), pc);
-}
-
 void exception_pc_alignment(struct machine *machine, uint64_t pc)
 {
 	exception_take(machine, &(struct exception){
@@ -255,6 +236,14 @@ void exception_undefined(struct machine *machine)
 			 core_read_register(machine, REGISTER_PC));
 }
 
+/* Undefined, or trapped: the engine says which, with the syndrome. */
+static void take_refused(struct machine *machine, uint64_t pc)
+{
+	struct engine_exception refused = engine_exception(&machine->core);
+
+	take_synchronous(machine, refused.target, refused.syndrome, pc);
+}
+
 bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc, unsigned level)
 {
 	/* Whether an instruction is undefined or trapped, by level, SCR_EL3 and HCR_EL2, the engine has decided. */
@@ -276,12 +265,10 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_BRK64, immediate(machine, pc, level)), pc);
 		return true;
 	case ENGINE_UNDEFINED:
+		take_refused(machine, pc);
+		return true;
 	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
-		if (is_wfi(machine, pc)) {
-			take_trapped_wfi(machine, pc, level);
-		} else {
-			exception_undefined(machine);
-		}
+		exception_undefined(machine);
 		return true;
 	case ENGINE_DATA_ABORT:
 		take_alignment(machine, pc, level);

@@ -50,6 +50,9 @@ struct machine *machine_new(uint64_t dram_base, uint64_t dram_bytes, uint64_t sr
 
 void machine_free(struct machine *machine)
 {
+	if (machine->core.engine_context) {
+		uc_context_free(machine->core.engine_context);
+	}
 	if (machine->core.engine) {
 		uc_close(machine->core.engine);
 	}

@@ -219,6 +219,7 @@ struct fetched {
 
 struct core {
 	uc_engine *engine;
+	uc_context *engine_context; /* scratch for engine_exception */
 	uint64_t instructions;    /* executed; during a block, as if it were complete */
 	uint64_t block_start;
 	uint64_t block_bytes;

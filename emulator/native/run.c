@@ -37,7 +37,7 @@ bool core_init(struct machine *machine)
 		       UC_ERR_OK &&
 	       uc_mem_map_ptr(core->engine, machine->dram.base, machine->dram.bytes, UC_PROT_ALL, machine->dram.host) ==
 		       UC_ERR_OK &&
-	       core_add_hooks(machine);
+	       engine_exception_init(core) && core_add_hooks(machine);
 }
 
 uint64_t core_instructions(struct machine *machine)

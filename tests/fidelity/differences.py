@@ -42,6 +42,38 @@ KNOWN = (
         "It targets EL3 (Arm ARM, HVC; AArch64.CallHypervisor). QEMU 7.2 goes down to EL2, later versions do not.",
         ("hvc/el3-*",),
     ),
+    Known(
+        "Performance counters",
+        "The engine's Cortex-A72 has four event counters where the real one and QEMU have six, and keeps bits of the"
+        " counters' registers that do not exist.",
+        ("space/from-s3_3_c9_c11_4", "space/from-s3_3_c14_c*", "value/PM*", "read/PM*", "write/PM*", "trap/*-PM*"),
+    ),
+    Known(
+        "Implementation-defined registers",
+        "The engine lacks those of the Cortex-A72 (L2CTLR_EL1 and CPUACTLR_EL1 to CBAR_EL1), OSDLR_EL1 and MDCCSR_EL0.",
+        (
+            *("value/L2*", "value/CPU*", "value/OSDLR*", "value/MDCCSR*", "value/CBAR*"),
+            *("read/L2*", "read/CPU*", "read/OSDLR*", "read/MDCCSR*", "read/CBAR*"),
+            *("write/L2*", "write/CPU*", "write/OSDLR*"),
+            *("trap/*-L2*", "trap/*-CPU*", "trap/*-OSDLR*", "trap/*-MDCCSR*", "trap/*-CBAR*"),
+            *("space/from-s3_1_c1*", "space/from-s2_?_c*"),
+        ),
+    ),
+    Known(
+        "Watchpoint addresses",
+        "DBGWVRn_EL1 keeps 49 bits of an address here, as the Cortex-A72 does, and all of them on QEMU 7.2.",
+        ("value/DBGWVR*", "write/DBGWVR*", "trap/*-DBGWVR*"),
+    ),
+    Known(
+        "Bits of SCTLR_ELx that are reserved in Armv8.0",
+        "Bits 43:37 can be written here; QEMU 7.2 knows which later extensions they belong to and keeps them zero.",
+        ("value/SCTLR_EL*",),
+    ),
+    Known(
+        "Timers",
+        "CVAL reads as zero, CNTHCTL_EL2 traps nothing, and the secure timer is not undefined in Non-secure state.",
+        ("value/CNT*_CVAL_*", "read/CNTPS_*", "read/CNT*_CVAL_*", "write/CNT*", "trap/*-CNT*", "space/from-s3_4_c14*"),
+    ),
 )
 
 

@@ -56,6 +56,20 @@ next_case:
 	clear	afsr0_el1, afsr1_el1, afsr0_el2, afsr1_el2, afsr0_el3, afsr1_el3
 	clear	tpidr_el0, tpidrro_el0, tpidr_el1, tpidr_el2, tpidr_el3
 	clear	cntkctl_el1, cntvoff_el2, cntp_ctl_el0, cntv_ctl_el0, cnthp_ctl_el2, cntps_ctl_el1
+	clear	cntp_cval_el0, cntv_cval_el0, cnthp_cval_el2, cntps_cval_el1
+	.irp	number, 0,1,2,3
+	clear	dbgwvr\number\()_el1, dbgwcr\number\()_el1
+	.endr
+	.irp	number, 0,1,2,3,4,5
+	clear	dbgbvr\number\()_el1, dbgbcr\number\()_el1
+	.endr
+	set	pmcntenclr_el0, 0xffffffff
+	set	pmintenclr_el1, 0xffffffff
+	set	pmovsclr_el0, 0xffffffff
+	.irp	number, 0,1,2,3
+	clear	pmevcntr\number\()_el0, pmevtyper\number\()_el0
+	.endr
+	clear	pmcr_el0, pmselr_el0, pmccfiltr_el0
 	clear	pmuserenr_el0, csselr_el1, par_el1, hpfar_el2, fpcr, fpsr
 	set	cnthctl_el2, 3
 	set	mdcr_el2, 6
@@ -256,5 +270,18 @@ el1_trapping_vectors:
 	.rept	16
 	msr	cpacr_el1, xzr
 	b	.
+	.balign	0x80
+	.endr
+/* EL3 vectors that go on behind the instruction; all general registers stay. */
+	.balign	0x1000
+	.global skipping_vectors
+skipping_vectors:
+	.rept	16
+	msr	tpidr_el3, x0
+	mrs	x0, elr_el3
+	add	x0, x0, #4
+	msr	elr_el3, x0
+	mrs	x0, tpidr_el3
+	eret
 	.balign	0x80
 	.endr

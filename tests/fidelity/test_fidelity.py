@@ -13,7 +13,7 @@ from tests.fidelity.image import build
 from tests.fidelity.record import RECORD_BYTES, WORDS, Difference, compare, parse
 from tests.fidelity.sides import QEMU, SideError, has_qemu, run_core, run_qemu
 
-CASES_WANTED = 300
+CASES_WANTED = 2000
 FEW = [
     Case("few/immediate", 1, ["mov x1, #0x51"]),
     Case("few/call", 0, ["svc #0x52"]),
