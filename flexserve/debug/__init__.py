@@ -1,0 +1,1 @@
+"""What debuggers show of a phone: views that need the names of monitor and gates."""

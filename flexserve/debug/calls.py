@@ -1,0 +1,79 @@
+"""Events in words: calls by their row of the SMC table, exceptions by their syndrome, pages by their state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emulator.debug.syndrome import describe_syndrome
+from emulator.events import Event, EventKind, Filter
+from emulator.memory_map import DEVICES, DRAM_BASE, PAGE_SIZE, Nsaid
+from emulator.world import World
+from monitor import abi
+
+LEVEL, WORLD = 6, 7  # of an SMC event's or an SMC return's arguments
+
+
+def describe_call(event: Event) -> str:
+    """``MEM_LOCK(base=0x41000000, pages=64)``."""
+    function, *arguments = event.args[:LEVEL]
+    call = abi.find(function)
+    if call is None:
+        return f"unknown call {function:#x}"
+    kinds = {word.name: word.kind for word in call.args}
+    values = call.arguments(arguments)
+    return f"{call.name}({', '.join(f'{name}={_word(kinds[name], value)}' for name, value in values.items())})"
+
+
+def describe_results(call_event: Event | None, event: Event) -> str:
+    """Of an SMC_RETURN, by the row of the call that it ends: ``MEM_LOCK: status=SUCCESS, done=64``."""
+    call = abi.find(call_event.args[0]) if call_event else None
+    if call is None or call_event is None:
+        return f"returned {event.args[0]:#x}"
+    if event.args[WORLD] != call_event.args[WORLD]:
+        return f"{call.name}: the {World(event.args[WORLD]).name.lower()} world runs"
+    kinds = {word.name: word.kind for word in call.returns}
+    values = call.results(event.args[:LEVEL])
+    return f"{call.name}: {', '.join(f'{name}={_word(kinds[name], value)}' for name, value in values.items())}"
+
+
+def describe(events: Sequence[Event], index: int) -> str:
+    """Event ``index`` in words; the events before it say which call a return belongs to."""
+    event = events[index]
+    args = event.args
+    match event.kind:
+        case EventKind.SMC:
+            return f"SMC {describe_call(event)} from EL{args[LEVEL]} {World(args[WORLD]).name.lower()}"
+        case EventKind.SMC_RETURN:
+            return f"return {describe_results(call_before(events, index), event)}"
+        case EventKind.EXCEPTION:
+            return f"exception EL{args[3]} to EL{args[4]}: {describe_syndrome(args[0])}, at {args[2]:#x}"
+        case EventKind.DENIED:
+            who = f"{'secure' if args[2] else 'non-secure'} {_name(Nsaid, args[1])}"
+            return f"{_name(Filter, args[4])} denied a {'write' if args[3] else 'read'} of {args[0]:#x} by {who}"
+        case EventKind.DEVICE_WRITE | EventKind.UNDECLARED:
+            what = "set" if event.kind is EventKind.DEVICE_WRITE else "undeclared"
+            return f"{DEVICES[args[0]].name}+{args[1]:#x} {what}: {args[3]:#x}"
+        case EventKind.DMA:
+            way = "to" if args[4] else "from"
+            return f"DMA of stream {args[0]}: {args[3]} bytes {way} {args[2]:#x}"
+    return f"{event.kind.name.lower()} {' '.join(f'{value:#x}' for value in args)}"
+
+
+def call_before(events: Sequence[Event], index: int) -> Event | None:
+    """The SMC that event ``index`` is a consequence of: the last one before it."""
+    return next((event for event in reversed(events[:index]) if event.kind is EventKind.SMC), None)
+
+
+def page_name(address: int) -> str:
+    """A page by number and address."""
+    return f"page {(address - DRAM_BASE) // PAGE_SIZE} ({address:#x})"
+
+
+def _word(kind: abi.Kind, value: int) -> str:
+    if kind is abi.Kind.STATUS:
+        return _name(abi.Status, value)
+    return str(value) if kind is abi.Kind.NUMBER and value < 1 << 32 else f"{value:#x}"
+
+
+def _name(names: type[abi.Status | Nsaid | Filter], value: int) -> str:
+    return next((member.name for member in names if member == value), str(value))

@@ -1,0 +1,127 @@
+"""Who may reach what: page ownership, the TZASC, walks in words, invariants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.text import Text
+
+from emulator.debug.bus_filter import regions
+from emulator.debug.walk import Access, explain
+from emulator.devices.smmu import Smmu
+from emulator.devices.smmu_structures import StreamTableEntry
+from emulator.devices.tzc400 import Tzc400
+from emulator.machine import Machine
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, StreamId
+from emulator.world import World
+from monitor import abi
+from monitor.invariants import violations
+
+from .calls import page_name
+from .expressions import evaluate, page_address
+from .ownership import entries, ownership_map, reachable, state_name
+from .scene import Answer, Refused, Scene, Words, expect_none, lines
+from .styles import BAD, GOOD, state_style
+
+TABLE = 0x0000_FFFF_FFFF_F000
+STREAM_BYTES = 64  # of a stream table entry
+
+
+def show_pages(scene: Scene, words: Words) -> Answer:
+    if words:
+        page = page_address(scene, words[0])
+        entry = entries(scene)[(page - DRAM_BASE) // PAGE_SIZE]
+        state = state_name(entry)
+        reach = "reaches" if reachable(entry) else "does not reach"
+        text = Text.assemble(f"{page_name(page)} is ", (state, state_style(state)), f": the normal world {reach} it")
+        return Answer({"page": page, "state": state, "reachable": reachable(entry)}, (text,))
+    ranges = ownership_map(scene)
+    shown = [
+        Text.assemble(f"{one.base:#011x}..{one.end:#011x} {one.pages:8} pages  ", (one.state, state_style(one.state)))
+        for one in ranges
+    ]
+    data = [{"base": one.base, "pages": one.pages, "state": one.state} for one in ranges]
+    return Answer({"ranges": data}, (*shown, _legend(ranges_total(data))))
+
+
+def ranges_total(ranges: Sequence[dict[str, object]]) -> dict[str, int]:
+    """Pages by state."""
+    totals: dict[str, int] = {}
+    for one in ranges:
+        state = str(one["state"]).split(" ")[0]
+        totals[state] = totals.get(state, 0) + int(str(one["pages"]))
+    return totals
+
+
+def _legend(totals: dict[str, int]) -> Text:
+    text = Text("in all:")
+    for state in abi.PageState:
+        if count := totals.get(state.name):
+            text.append(f"  {count} ").append(state.name, state_style(state.name))
+    return text
+
+
+def show_tzasc(scene: Scene, words: Words) -> Answer:
+    expect_none(words)
+    tzasc = next((device for _, device in scene.machine.devices if isinstance(device, Tzc400)), None)
+    if tzasc is None:
+        raise Refused("this board has no TZASC")
+    gate = "open" if tzasc.GATE_KEEPER["open_status"] else "closed: nothing passes"
+    found = regions(tzasc)
+    return Answer({"gate": gate, "regions": list(found)}, lines(f"gate {gate}", *found))
+
+
+def show_walk(scene: Scene, words: Words) -> Answer:
+    core = scene.machine.core
+    access, level, world = Access.READ, core.level, core.world
+    if not words:
+        raise Refused("which address? walk ADDRESS [read|write|fetch] [el0..el3] [normal|secure]")
+    for word in (word.lower() for word in words[1:]):
+        if word in {one.value for one in Access}:
+            access = Access(word)
+        elif word in {"el0", "el1", "el2", "el3"}:
+            level = int(word[2])
+        elif word.upper() in World.__members__:
+            world, level = World[word.upper()], min(level, 1)
+        else:
+            raise Refused(f"{word!r} is none of read, write, fetch, el0 to el3, normal, secure")
+    if level == 2 and world is World.SECURE:
+        raise Refused("the secure world of this core has no EL2")
+    found = explain(scene.machine, evaluate(scene, words[0]), access, level, world)
+    who = "EL3" if level == 3 else f"EL{level} {world.name.lower()}"
+    shown = [Text.assemble((f"{access.value} of {found.address:#x} by {who}", "bold"))]
+    for step in found.steps:
+        mark = ("ok", GOOD) if step.allowed else ("NO", BAD)
+        shown.append(Text.assemble("    " * step.depth, mark, f" {step.stage}: {step.text}"))
+    shown.append(Text(found.verdict, GOOD if found.allowed else BAD))
+    data = {**asdict(found), "access": access.value, "world": world.name.lower()}
+    return Answer(data, tuple(shown))
+
+
+def roots(machine: Machine) -> tuple[int, int]:
+    """Physical addresses of the stage-2 tables of the core and of the storage stream."""
+    core = machine.core.read_sysreg("VTTBR_EL2") & TABLE
+    smmu = next(device for _, device in machine.devices if isinstance(device, Smmu))
+    entry = (smmu.STRTAB_BASE["address"] << 6) + StreamId.STORAGE * STREAM_BYTES
+    word = machine.read_physical(entry + StreamTableEntry.WORD3.offset, 8)
+    return core, int.from_bytes(word, "little") & TABLE
+
+
+def show_invariants(scene: Scene, words: Words) -> Answer:
+    expect_none(words)
+    found = broken(scene)
+    shown = [Text(one, BAD) for one in found] or [Text("all hold", GOOD)]
+    return Answer({"violations": found}, tuple(shown))
+
+
+def broken(scene: Scene) -> list[str]:
+    """Every invariant that does not hold, in words. Raises Refused where there is no Flex-Monitor."""
+    entries(scene)
+    if not scene.machine.core.read_sysreg("HCR_EL2") & 1:
+        raise Refused("nothing must hold yet: the monitor has not switched stage 2 on")
+    normal, storage = roots(scene.machine)
+    try:
+        return violations(scene.machine, scene.machine.layout, normal, storage)
+    except ValueError as error:
+        return [str(error)]

@@ -1,0 +1,66 @@
+"""The views by name: each looks at a scene and answers. The stepper's `info`, and `monitor` of GDB, are these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import code_views, protection_views, register_views
+from .calls import describe
+from .expressions import number
+from .scene import Answer, Refused, Scene, Words, lines
+
+
+@dataclass(frozen=True)
+class View:
+    """``usage``: its arguments; ``what``: one line of help."""
+
+    show: Callable[[Scene, Words], Answer]
+    usage: str
+    what: str
+
+
+def show_events(scene: Scene, words: Words) -> Answer:
+    """The last events up to here."""
+    count = number(words[0], "count") if words else 10
+    first = max(len(scene.events) - count, 0)
+    found = [(event.instruction, describe(scene.events, first + at)) for at, event in enumerate(scene.events[first:])]
+    return Answer(
+        {"events": [{"instruction": when, "text": text} for when, text in found]},
+        lines(*(f"{when:>12,}  {text}" for when, text in found)),
+    )
+
+
+VIEWS: dict[str, View] = {
+    "registers": View(register_views.show_registers, "[NAME...]", "general registers and flags"),
+    "vectors": View(register_views.show_vectors, "[V0...]", "vector registers"),
+    "system": View(
+        register_views.show_system, "[NAME...]", "system registers by field; the beginning of a name will do"
+    ),
+    "device": View(register_views.show_devices, "[DEVICE [REGISTER]]", "devices, or one device's registers by field"),
+    "code": View(code_views.show_code, "[ADDRESS [COUNT]]", "instructions with the source lines they come from"),
+    "list": View(code_views.show_list, "[ADDRESS]", "the source around the next instruction"),
+    "backtrace": View(code_views.show_backtrace, "", "who called, through the exception's entry too"),
+    "memory": View(
+        code_views.show_memory, "[phys] ADDRESS [BYTES]", "memory as this context addresses it, or physical"
+    ),
+    "pages": View(protection_views.show_pages, "[PAGE|ADDRESS]", "who owns which pages, or one page"),
+    "tzasc": View(protection_views.show_tzasc, "", "the TZASC's regions in words"),
+    "walk": View(
+        protection_views.show_walk,
+        "ADDRESS [read|write|fetch] [el0..el3] [normal|secure]",
+        "why an access is allowed or refused",
+    ),
+    "invariants": View(protection_views.show_invariants, "", "what must hold between calls, and does not"),
+    "events": View(show_events, "[COUNT]", "the last events up to here"),
+}
+
+
+def view(scene: Scene, name: str, words: Words) -> Answer:
+    """What the view that ``name`` begins shows. Raises Refused."""
+    matching = [known for known in VIEWS if known == name] or [known for known in VIEWS if known.startswith(name)]
+    if not matching:
+        raise Refused(f"no view {name!r}: there are {', '.join(VIEWS)}")
+    if len(matching) > 1:
+        raise Refused(f"{name!r} may be {' or '.join(matching)}")
+    return VIEWS[matching[0]].show(scene, words)

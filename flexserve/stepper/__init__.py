@@ -1,0 +1,1 @@
+"""`flexserve step`: an interactive debugger of calls and instructions, forwards and backwards."""
