@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +13,7 @@ from emulator.core import Core
 from emulator.devices.device import BusError
 from emulator.events import EventStream
 from emulator.image import Image
-from emulator.memory_map import DEVICES, DRAM_BASE, SECURE_SRAM, DramLayout, Window
+from emulator.memory_map import DEVICES, DRAM_BASE, MIB, SECURE_SRAM, DramLayout, Reach, Window, device_windows
 from emulator.native import ffi, lib
 from emulator.world import World
 from emulator.world_port import WorldPort
@@ -72,6 +73,7 @@ class Machine:
         self.events = EventStream(self.native)
         self._devices: dict[int, MmioDevice] = {}
         self._failure: BaseException | None = None
+        self._semihosting: Callable[[], None] = lambda: None
         _machines[int(ffi.cast("uintptr_t", self.native))] = self
 
     def close(self) -> None:
@@ -80,10 +82,28 @@ class Machine:
             ffi.release(self.native)
 
     def attach(self, window: Window, device: MmioDevice) -> None:
-        """Place a device. Its bit in the TZPC's DECPROT registers is its place in `memory_map.DEVICES`."""
-        index = DEVICES.index(window)
+        """Place a device. Its bit in the TZPC's DECPROT registers is its place in `memory_map.DEVICES`.
+
+        Devices that are not among those have no such bit: who reaches them is wired.
+        """
+        index = device_windows().index(window)
+        wired = lib.PROTECTION_OPEN if window.reach is Reach.NORMAL else lib.PROTECTION_SECURE
         self._devices[index] = device
-        lib.machine_add_device(self.native, index, window.base, window.size, index)
+        lib.machine_add_device(self.native, index, window.base, window.size, index if window in DEVICES else wired)
+
+    def add_flash(self, window: Window) -> None:
+        """Memory for flash devices to show. Raises MachineError."""
+        if not lib.machine_add_flash(self.native, window.base, window.size):
+            raise MachineError(f"the host gives no memory for {window.size // MIB} MiB of flash")
+
+    def show_array(self, window: Window, shown: bool) -> None:
+        """Whether reads and fetches of a flash device see its memory."""
+        lib.machine_show_array(self.native, device_windows().index(window), shown)
+
+    def answer_semihosting(self, answer: Callable[[], None]) -> None:
+        """From now on HLT #0xF000 calls ``answer``: operation in x0, parameter in x1, the result goes to x0."""
+        self._semihosting = answer
+        lib.core_enable_semihosting(self.native)
 
     def load(self, image: Image, base: int = 0) -> None:
         """Put an image into memory as a boot ROM would; ``base`` is added to its addresses."""
@@ -104,11 +124,11 @@ class Machine:
     @property
     def devices(self) -> tuple[tuple[Window, MmioDevice], ...]:
         """What is attached, and where, for debuggers."""
-        return tuple((DEVICES[index], device) for index, device in sorted(self._devices.items()))
+        return tuple((device_windows()[index], device) for index, device in sorted(self._devices.items()))
 
     def read_register(self, window: Window, offset: int) -> int:
         """What a device's register holds, without the side effects of a read. Raises KeyError where there is none."""
-        return self._devices[DEVICES.index(window)].values[offset]
+        return self._devices[device_windows().index(window)].values[offset]
 
     def reset(self, entry: int) -> None:
         """Put the core at ``entry``, EL3, MMU off, everything masked."""
@@ -132,6 +152,9 @@ class Machine:
             reason = lib.core_run(self.native, limit)
             self.events.drain()
             if reason == lib.STOP_EVENTS:
+                continue
+            if reason == lib.STOP_SEMIHOSTING:
+                self._semihosting()
                 continue
             if reason == lib.STOP_INTERRUPTED:
                 raise KeyboardInterrupt

@@ -57,6 +57,29 @@ SECURE_SRAM = Window("SECURE_SRAM", 0x0E00_0000, 16 * MIB, Reach.SECURE, "the EL
 
 DEVICES = (UART0, UART1, SMMU, TZASC, TZPC, TRUSTED, STORAGE)
 
+# What else QEMU's machine has, for `flexserve exec`: outside the TZPC, whose bits are the places in DEVICES.
+FLASH0 = Window("FLASH0", 0x0000_0000, 64 * MIB, Reach.SECURE, "CFI flash: firmware starts here")
+FLASH1 = Window("FLASH1", 0x0400_0000, 64 * MIB, Reach.NORMAL, "CFI flash: variables")
+RTC = Window("RTC", 0x0901_0000, 0x1000, Reach.NORMAL, "PL031, seconds of guest time")
+FW_CFG = Window("FW_CFG", 0x0902_0000, 0x1000, Reach.NORMAL, "QEMU's firmware configuration, with its DMA interface")
+GPIO = Window("GPIO", 0x0903_0000, 0x1000, Reach.NORMAL, "PL061; nothing is connected")
+SECURE_GPIO = Window("SECURE_GPIO", 0x090B_0000, 0x1000, Reach.SECURE, "PL061; line 0 powers off, line 1 resets")
+VIRTIO = Window("VIRTIO", 0x0A00_0000, 0x4000, Reach.NORMAL, "32 virtio-mmio slots, all empty")
+PCIE_MMIO = Window("PCIE_MMIO", 0x1000_0000, 0x2EFF_0000, Reach.NORMAL, "PCIe memory space; nothing answers")
+PCIE_PIO = Window("PCIE_PIO", 0x3EFF_0000, 0x1_0000, Reach.NORMAL, "PCIe port space; nothing answers")
+PCIE_ECAM = Window("PCIE_ECAM", 0x40_1000_0000, 256 * MIB, Reach.NORMAL, "PCIe configuration space; no functions")
+PCIE_MMIO_HIGH = Window("PCIE_MMIO_HIGH", 0x80_0000_0000, 512 * GIB, Reach.NORMAL, "as PCIE_MMIO, for 64-bit BARs")
+
+VIRT_DEVICES = (
+    FLASH0, FLASH1, RTC, FW_CFG, GPIO, SECURE_GPIO, VIRTIO, PCIE_MMIO, PCIE_PIO, PCIE_ECAM, PCIE_MMIO_HIGH,
+)  # fmt: skip
+VIRT_COUNTER_HZ = 62_500_000  # CNTFRQ_EL0 out of reset, as on QEMU: an instruction lasts 16 ns there
+
+
+def device_windows() -> tuple[Window, ...]:
+    """Every device, in the order of the numbers that events and the bus know them by."""
+    return (*DEVICES, *VIRT_DEVICES)
+
 
 class Nsaid(enum.IntEnum):
     """Non-secure access identity that a bus master presents to the TZC-400."""

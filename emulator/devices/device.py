@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from emulator.memory_map import DEVICES, Window
+from emulator.memory_map import Window, device_windows
 from emulator.registers import WORD, Register, RegisterMap
 
 
@@ -13,7 +13,7 @@ class BusError(Exception):
 
 
 class EventSink(Protocol):
-    """Where a device's part of the event stream goes. ``device`` is its place in `memory_map.DEVICES`."""
+    """Where a device's part of the event stream goes. ``device`` is its place in `memory_map.device_windows`."""
 
     def device_write(self, device: int, offset: int, size: int, value: int, secure: bool) -> None:
         """A register was programmed that decides who may reach what."""
@@ -34,7 +34,7 @@ class Device(RegisterMap):
     def __init__(self, window: Window, events: EventSink) -> None:
         super().__init__()
         self.window = window
-        self.number = DEVICES.index(window)
+        self.number = device_windows().index(window)
         self._events = events
 
     def read(self, offset: int, size: int, secure: bool) -> int:

@@ -30,6 +30,7 @@ class Uart(Device):
     """PL011 UART (Arm DDI 0183).
 
     ``output`` gathers what was sent; ``on_line`` is called with each complete line, without its newline.
+    ``always_on``: transmitter and receiver work whatever CR says, as software that only knows QEMU's PL011 relies on.
     """
 
     prefix = "UART"
@@ -93,8 +94,16 @@ class Uart(Device):
     PERIPHERAL_ID = Register(0xFE0, access=RO, fields={"id": (7, 0)}, count=4, reset=(0x11, 0x10, 0x34, 0x00))
     COMPONENT_ID = Register(0xFF0, access=RO, fields={"id": (7, 0)}, count=4, reset=(0x0D, 0xF0, 0x05, 0xB1))
 
-    def __init__(self, window: Window, events: EventSink, on_line: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        window: Window,
+        events: EventSink,
+        on_line: Callable[[bytes], None] | None = None,
+        *,
+        always_on: bool = False,
+    ) -> None:
         super().__init__(window, events)
+        self._always_on = always_on
         self.output = bytearray()
         self._line = bytearray()
         self._on_line = on_line
@@ -144,10 +153,13 @@ class Uart(Device):
             self._transmit_done = False
 
     def _receiving(self) -> bool:
-        return bool(self._received) and bool(self.CR["uarten"]) and bool(self.CR["rxe"])
+        return bool(self._received) and self._enabled("rxe")
+
+    def _enabled(self, direction: str) -> bool:
+        return self._always_on or bool(self.CR["uarten"] and self.CR[direction])
 
     def _drain(self) -> None:
-        while self._waiting and self.CR["uarten"] and self.CR["txe"]:
+        while self._waiting and self._enabled("txe"):
             self._transmit_done = True
             byte = self._waiting.popleft()
             self.output.append(byte)

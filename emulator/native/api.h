@@ -13,6 +13,7 @@ enum stop_reason {
 	STOP_EVENTS,      /* the event buffer is full: drain it and go on */
 	STOP_CALLBACK,    /* a Python callback failed */
 	STOP_LOST,        /* exceptions without end: a vector table that faults, say */
+	STOP_SEMIHOSTING, /* HLT #0xF000 was executed: operation in x0, parameter in x1, the result belongs into x0 */
 };
 
 enum event_kind {
@@ -44,8 +45,14 @@ void machine_free(struct machine *machine);
 const char *machine_error(struct machine *machine); /* why machine_new or an engine call failed */
 /* A device's Python side failed: the run stops with STOP_CALLBACK. */
 void machine_callback_failed(struct machine *machine);
-/* A device's registers; protection_bit is its place in the TZPC's DECPROT registers. */
-void machine_add_device(struct machine *machine, int device, uint64_t base, uint64_t bytes, unsigned protection_bit);
+/* Who reaches a device that no TZPC bit rules. */
+enum fixed_protection { PROTECTION_OPEN = 64, PROTECTION_SECURE };
+/* A device's registers; protection is its place in the TZPC's DECPROT registers, or enum fixed_protection. */
+void machine_add_device(struct machine *machine, int device, uint64_t base, uint64_t bytes, unsigned protection);
+/* Memory behind flash devices, which turn every write into a command. False: the host gives none. */
+bool machine_add_flash(struct machine *machine, uint64_t base, uint64_t bytes);
+/* Reads and fetches of a flash device see its memory, or its registers. */
+void machine_show_array(struct machine *machine, int device, bool shown);
 /* Physical memory as the boot ROM or a test sees it: no filter. False: not memory. */
 bool memory_read(struct machine *machine, uint64_t address, void *data, uint64_t bytes);
 bool memory_write(struct machine *machine, uint64_t address, const void *data, uint64_t bytes);
@@ -65,6 +72,7 @@ uint64_t core_read_sysreg(struct machine *machine, unsigned op0, unsigned op1, u
 void core_write_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
 		       uint64_t value);
 void core_reset(struct machine *machine, uint64_t entry);
+void core_enable_semihosting(struct machine *machine);
 /* Watching calls to EL3 costs time: SMC_RETURN events and core_longest_call need it. */
 void core_watch_calls(struct machine *machine, bool watch);
 /* The highest count of instructions executed between an SMC's arrival at EL3 and its return, since this was last asked. */

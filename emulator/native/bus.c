@@ -61,6 +61,16 @@ enum bus_result tzasc_judge(struct machine *machine, uint64_t address, struct ma
 	return denied(machine, address, master, write, FILTER_TZASC, tzasc->bus_error ? BUS_ERROR : BUS_IGNORED);
 }
 
+static bool device_open_to(struct machine *machine, int device, struct master master)
+{
+	unsigned protection = machine->device[device].protection;
+
+	if (master.secure || protection == PROTECTION_OPEN) {
+		return true;
+	}
+	return protection < PROTECTION_OPEN && machine->tzpc.normal_devices >> protection & 1;
+}
+
 enum bus_result bus_check(struct machine *machine, uint64_t address, struct master master, bool write,
 			  struct target *target)
 {
@@ -84,8 +94,11 @@ enum bus_result bus_check(struct machine *machine, uint64_t address, struct mast
 			continue;
 		}
 		*target = (struct target){.device = i, .offset = offset};
-		if (!master.secure && !(machine->tzpc.normal_devices >> machine->device[i].protection_bit & 1)) {
+		if (!device_open_to(machine, i, master)) {
 			return denied(machine, address, master, write, FILTER_TZPC, BUS_ERROR);
+		}
+		if (machine->device[i].shows_array && !write) {
+			target->host = memory_at(machine, address);
 		}
 		return BUS_OK;
 	}

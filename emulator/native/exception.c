@@ -23,6 +23,8 @@
 #define ENGINE_SMC 13
 #define ENGINE_SEMIHOSTING 16
 
+#define SEMIHOSTING_IMMEDIATE 0xf000
+
 #define SCR_NS (1 << 0)
 #define HCR_TGE (1 << 27)
 
@@ -265,10 +267,16 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_BRK64, immediate(machine, pc, level)), pc);
 		return true;
 	case ENGINE_UNDEFINED:
-		take_refused(machine, pc);
+		if (!implementation_register(machine, pc, level)) {
+			take_refused(machine, pc);
+		}
 		return true;
 	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
-		exception_undefined(machine);
+		if (machine->core.semihosting && level > 0 && immediate(machine, pc, level) == SEMIHOSTING_IMMEDIATE) {
+			core_semihosting_called(machine, pc);
+		} else {
+			exception_undefined(machine);
+		}
 		return true;
 	case ENGINE_DATA_ABORT:
 		take_alignment(machine, pc, level);

@@ -143,7 +143,7 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 	if (!bus_permits(machine, translation.address, master, access == ACCESS_WRITE)) {
 		return refuse(machine, address, access, &fault);
 	}
-	memory = translation.address >= machine->dram.base ? &machine->dram : &machine->sram;
+	memory = memory_of(machine, translation.address);
 	result->paddr = translation.address & PAGE_MASK;
 	if (access == ACCESS_FETCH) {
 		core_mark_code(machine, memory, translation.address);
@@ -170,6 +170,8 @@ static uint64_t time_now(struct machine *machine)
 	return core->instructions - rest / 4;
 }
 
+#define PERIPHERAL_BASE UINT64_C(0x08000000)
+
 static bool is_time(const uc_arm64_cp_reg *reg)
 {
 	return reg->crn == 14 || reg->crn == 9;
@@ -181,6 +183,12 @@ static bool is_isr(const uc_arm64_cp_reg *reg)
 	return reg->op0 == 3 && reg->op1 == 0 && reg->crn == 12 && reg->crm == 1 && reg->op2 == 0;
 }
 
+/* CBAR_EL1 says where the interrupt controller is; the engine's reads as zero (DDI 0488, 4.3.65). */
+static bool is_cbar(const uc_arm64_cp_reg *reg)
+{
+	return reg->op0 == 3 && reg->op1 == 1 && reg->crn == 15 && reg->crm == 3 && reg->op2 == 0;
+}
+
 static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp_reg *reg, void *user)
 {
 	struct machine *machine = user;
@@ -188,6 +196,8 @@ static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp
 
 	if (is_isr(reg) && current_level(machine) > 0) {
 		value = (uint64_t)machine->core.serror_pending << 8;
+	} else if (is_cbar(reg) && current_level(machine) > 0) {
+		value = PERIPHERAL_BASE;
 	} else if (!is_time(reg) || !time_read(machine, reg, time_now(machine), &value)) {
 		return 0;
 	}

@@ -6,22 +6,6 @@
 
 #include "machine.h"
 
-static bool memory_init(struct memory *memory, uint64_t base, uint64_t bytes)
-{
-	uint64_t pages = bytes >> PAGE_SHIFT;
-
-	memory->base = base;
-	memory->bytes = bytes;
-	memory->code = calloc((pages + 63) / 64, sizeof *memory->code);
-	memory->host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory->host == MAP_FAILED) {
-		memory->host = NULL;
-		return false;
-	}
-	madvise(memory->host, bytes, MADV_NOHUGEPAGE); /* sparse means page by page */
-	return memory->code != NULL;
-}
-
 static void memory_release(struct memory *memory)
 {
 	if (memory->host) {
@@ -58,6 +42,7 @@ void machine_free(struct machine *machine)
 	}
 	memory_release(&machine->dram);
 	memory_release(&machine->sram);
+	memory_release(&machine->flash);
 	tlb_release(&machine->tlb);
 	smmu_release(machine);
 	free(machine->events);
@@ -69,13 +54,27 @@ const char *machine_error(struct machine *machine)
 	return machine->error;
 }
 
-void machine_add_device(struct machine *machine, int device, uint64_t base, uint64_t bytes, unsigned protection_bit)
+void machine_add_device(struct machine *machine, int device, uint64_t base, uint64_t bytes, unsigned protection)
 {
 	if (device >= 0 && device < MAX_DEVICES) {
 		machine->device[device].base = base;
 		machine->device[device].bytes = bytes;
-		machine->device[device].protection_bit = protection_bit;
+		machine->device[device].protection = protection;
 		machine->device[device].present = true;
+	}
+}
+
+bool machine_add_flash(struct machine *machine, uint64_t base, uint64_t bytes)
+{
+	return memory_init(&machine->flash, base, bytes) &&
+	       uc_mem_map_ptr(machine->core.engine, base, bytes, UC_PROT_ALL, machine->flash.host) == UC_ERR_OK;
+}
+
+void machine_show_array(struct machine *machine, int device, bool shown)
+{
+	if (device >= 0 && device < MAX_DEVICES) {
+		machine->device[device].shows_array = shown;
+		core_flush(machine);
 	}
 }
 

@@ -22,7 +22,7 @@
 #define NSAID_CPU 0
 #define NSAID_SMMU_WALKER 1
 
-#define MAX_DEVICES 16
+#define MAX_DEVICES 48
 #define TZASC_REGIONS 9
 
 /* --- the bus -------------------------------------------------------------------------------------------------- */
@@ -87,7 +87,9 @@ struct memory {
 	uint64_t *code;     /* a bit per page: the engine may hold translated code of it */
 };
 
-uint8_t *memory_at(struct machine *machine, uint64_t address); /* NULL: not memory */
+bool memory_init(struct memory *memory, uint64_t base, uint64_t bytes); /* false: the host has no room */
+struct memory *memory_of(struct machine *machine, uint64_t address); /* NULL: not memory */
+uint8_t *memory_at(struct machine *machine, uint64_t address);
 /* Someone other than the core wrote this page: the engine must forget code that it translated from it. */
 void memory_written(struct machine *machine, uint64_t address);
 bool memory_is_zero(const uint8_t *data, size_t bytes);
@@ -238,6 +240,8 @@ struct core {
 	uint8_t timer_control[TIMERS];
 	uint64_t stuck_at;        /* instruction count of the last exception, to see a vector that faults for ever */
 	unsigned stuck;
+	bool semihosting;         /* HLT #0xF000 is a call of the debugger's */
+	bool semihosting_called;
 	bool lost;                /* the engine did what no guest can cause, or a vector table faults for ever */
 	bool watch_calls;
 	bool in_call;             /* an SMC arrived at EL3 and has not returned */
@@ -251,6 +255,7 @@ struct machine {
 	struct core core;
 	struct memory sram;
 	struct memory dram;
+	struct memory flash; /* no bytes: this board has none */
 	struct tzasc tzasc;
 	struct tzpc tzpc;
 	struct tlb tlb;
@@ -259,8 +264,9 @@ struct machine {
 	struct {
 		uint64_t base;
 		uint64_t bytes;
-		unsigned protection_bit;
+		unsigned protection; /* a bit of the TZPC's, or enum fixed_protection */
 		bool present;
+		bool shows_array;    /* flash: reads and fetches see memory */
 	} device[MAX_DEVICES];
 	uint64_t event_kinds;
 	struct event *events;
@@ -278,6 +284,8 @@ void core_flush(struct machine *machine); /* the engine's TLB, which merely cach
 void core_call_attention(struct machine *machine);
 void core_smc_arrived(struct machine *machine, unsigned level);
 void core_entered_el3(struct machine *machine);
+/* HLT #0xF000 at pc counts as executed; the run stops behind it. */
+void core_semihosting_called(struct machine *machine, uint64_t pc);
 bool core_init(struct machine *machine);
 bool events_full(const struct machine *machine);
 
@@ -306,6 +314,8 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 void exception_undefined(struct machine *machine);
 void exception_pc_alignment(struct machine *machine, uint64_t pc);
 bool is_wfi(struct machine *machine, uint64_t address);
+/* An access to a register that the engine's Cortex-A72 lacks; false: it is none of those. */
+bool implementation_register(struct machine *machine, uint64_t pc, unsigned level);
 void exception_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address);
 /* The abort of a cache maintenance or address translation instruction. */
 void exception_abort_cache(struct machine *machine, const struct fault *fault, uint64_t address);

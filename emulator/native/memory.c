@@ -6,13 +6,32 @@
 
 #include "machine.h"
 
-static struct memory *memory_of(struct machine *machine, uint64_t address)
+bool memory_init(struct memory *memory, uint64_t base, uint64_t bytes)
+{
+	uint64_t pages = bytes >> PAGE_SHIFT;
+
+	memory->base = base;
+	memory->bytes = bytes;
+	memory->code = calloc((pages + 63) / 64, sizeof *memory->code);
+	memory->host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory->host == MAP_FAILED) {
+		memory->host = NULL;
+		return false;
+	}
+	madvise(memory->host, bytes, MADV_NOHUGEPAGE); /* sparse means page by page */
+	return memory->code != NULL;
+}
+
+struct memory *memory_of(struct machine *machine, uint64_t address)
 {
 	if (address - machine->dram.base < machine->dram.bytes) {
 		return &machine->dram;
 	}
 	if (address - machine->sram.base < machine->sram.bytes) {
 		return &machine->sram;
+	}
+	if (address - machine->flash.base < machine->flash.bytes) {
+		return &machine->flash;
 	}
 	return NULL;
 }

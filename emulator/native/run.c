@@ -193,6 +193,19 @@ static uc_err run_engine(struct machine *machine)
 	return error;
 }
 
+void core_enable_semihosting(struct machine *machine)
+{
+	machine->core.semihosting = true;
+}
+
+void core_semihosting_called(struct machine *machine, uint64_t pc)
+{
+	machine->core.semihosting_called = true;
+	machine->core.instructions++;
+	core_write_register(machine, REGISTER_PC, pc + 4);
+	uc_emu_stop(machine->core.engine);
+}
+
 static enum stop_reason after_engine(struct machine *machine, uc_err error, bool *stop)
 {
 	struct core *core = &machine->core;
@@ -201,6 +214,10 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 	*stop = true;
 	if (core->lost) {
 		return STOP_LOST;
+	}
+	if (core->semihosting_called) {
+		core->semihosting_called = false;
+		return STOP_SEMIHOSTING;
 	}
 	if (pc & 3) {
 		exception_pc_alignment(machine, pc);
