@@ -136,6 +136,7 @@ struct leaf {
 /* A stage-2 table, of the CPU's or of a stream. */
 struct stage2 {
 	uint64_t table;
+	unsigned granule;    /* log2 of its bytes */
 	unsigned input_bits;
 	unsigned start_level;
 	unsigned output_bits;
@@ -145,6 +146,7 @@ struct stage2 {
 /* Everything of the translation system that one walk of stage 1 depends on. */
 struct stage1 {
 	uint64_t table;
+	unsigned granule;
 	unsigned input_bits;
 	unsigned output_bits;
 	uint64_t mair;

@@ -168,6 +168,7 @@ static bool read_stage2(const struct smmu_stream *stream, struct stage2 *stage2)
 	}
 	*stage2 = (struct stage2){
 		.table = stream->word[3] & SMMU_STE_S2TTB_MASK,
+		.granule = PAGE_SHIFT,
 		.input_bits = 64 - size,
 		.start_level = 2 - start,
 		.output_bits = stage2_output_bits(FIELD(word, SMMU_STE_S2PS)),

@@ -6,8 +6,9 @@
 
 #define INITIAL_CAPACITY 4096
 
-/* Sizes of stage-1 and stage-2 entries with the 4 KiB granule: page, level 2 block, level 1 block. */
-static const uint8_t entry_shifts[] = {12, 21, 30};
+/* Sizes of stage-1 and stage-2 entries: page, level 2 and level 1 block of the 4 KiB granule; page and block of 64 KiB. */
+static const uint8_t entry_shifts[] = {12, 21, 30, 16, 29};
+#define SIZES_OF_4K 3
 
 bool tlb_init(struct tlb *tlb)
 {
@@ -17,6 +18,7 @@ bool tlb_init(struct tlb *tlb)
 	tlb->vmid_stage1 = calloc(TLB_VMIDS, sizeof *tlb->vmid_stage1);
 	tlb->vmid_stage2 = calloc(TLB_VMIDS, sizeof *tlb->vmid_stage2);
 	tlb->now = 1;
+	tlb->sizes = SIZES_OF_4K;
 	return tlb->entries && tlb->vmid_stage1 && tlb->vmid_stage2;
 }
 
@@ -76,7 +78,7 @@ static struct tlb_entry *find_sized(struct tlb *tlb, enum tlb_kind kind, struct 
 
 struct tlb_entry *tlb_find(struct tlb *tlb, enum tlb_kind kind, struct tlb_context context, uint64_t address)
 {
-	for (unsigned i = 0; i < sizeof entry_shifts; i++) {
+	for (unsigned i = 0; i < tlb->sizes; i++) {
 		struct tlb_entry *entry = find_sized(tlb, kind, context, address, entry_shifts[i]);
 
 		if (entry || kind == TLB_COMBINED) {
@@ -132,6 +134,9 @@ struct tlb_entry *tlb_insert(struct tlb *tlb, const struct tlb_entry *entry)
 	if (tlb->used * 2 >= tlb->capacity) {
 		rebuild(tlb);
 	}
+	if (stamped.shift == entry_shifts[SIZES_OF_4K] || stamped.shift == entry_shifts[SIZES_OF_4K + 1]) {
+		tlb->sizes = sizeof entry_shifts; /* from now on look-ups try them */
+	}
 	stamped.stamp = ++tlb->now;
 	if (stamped.kind != TLB_COMBINED) {
 		stamped.serial = stamped.stamp;
@@ -171,7 +176,7 @@ void tlb_drop_asid(struct tlb *tlb, enum regime regime, uint16_t vmid, uint16_t 
 
 void tlb_drop_address(struct tlb *tlb, struct tlb_context context, uint64_t address, bool any_asid)
 {
-	for (unsigned i = 0; i < sizeof entry_shifts; i++) {
+	for (unsigned i = 0; i < tlb->sizes; i++) {
 		uint64_t base = address >> entry_shifts[i] << entry_shifts[i];
 		uint64_t slot = hash(TLB_STAGE1, context.regime, context.vmid, base, entry_shifts[i]) &
 				(tlb->capacity - 1);

@@ -47,6 +47,7 @@ struct tlb {
 	struct tlb_entry *entries;
 	uint64_t capacity;   /* a power of two */
 	uint64_t used;
+	unsigned sizes;      /* how many entry sizes look-ups try: those of the 64 KiB granule only once it was used */
 	uint64_t now;        /* grows with every insertion and invalidation */
 	uint64_t all[REGIMES];
 	uint64_t *vmid_stage1; /* per VMID: everything of stage 1 older than this is gone */

@@ -6,6 +6,8 @@
 #define SCR_NS 1
 #define SCR_SIF (UINT64_C(1) << 9)
 #define HCR_VM 1
+#define TG0_64K 1 /* TCR_ELx, VTCR_EL2 */
+#define TG1_64K 3
 
 static uint64_t field(uint64_t value, unsigned msb, unsigned lsb)
 {
@@ -19,9 +21,16 @@ static unsigned output_bits(uint64_t encoding)
 	return bits[encoding] < PHYSICAL_BITS ? bits[encoding] : PHYSICAL_BITS;
 }
 
-static unsigned input_bits(uint64_t size)
+/* TnSZ out of range: a translation fault or a value in range, as the implementation likes. As on QEMU, a fault. */
+static bool is_size(uint64_t size)
 {
-	return 64 - (unsigned)(size < 16 ? 16 : size > 39 ? 39 : size); /* out of range: clamped, as Cortex-A72 does */
+	return size >= 16 && size <= 39;
+}
+
+/* log2 of the granule. Cortex-A72 has no 16 KiB: what is not there behaves as 4 KiB. */
+static unsigned granule(uint64_t encoding, unsigned encoding_of_64k)
+{
+	return encoding == encoding_of_64k ? 16 : PAGE_SHIFT;
 }
 
 unsigned current_level(struct machine *machine)
@@ -35,6 +44,7 @@ static bool select_table(const struct translation_registers *registers, struct c
 	struct stage1 *stage1 = &context->stage1;
 	bool upper = *address >> 55 & 1;
 	unsigned half = upper ? 16 : 0;
+	uint64_t size;
 	uint64_t tcr, ttbr0, ttbr1, unused;
 	bool tagged;
 
@@ -46,6 +56,7 @@ static bool select_table(const struct translation_registers *registers, struct c
 		stage1->mair = el3 ? registers->mair_el3 : registers->mair_el2;
 		stage1->output_bits = output_bits(field(tcr, 18, 16));
 		tagged = tcr >> 20 & 1;
+		stage1->granule = granule(field(tcr, 15, 14), TG0_64K);
 		upper = false;
 		half = 0;
 	} else {
@@ -61,8 +72,13 @@ static bool select_table(const struct translation_registers *registers, struct c
 		}
 		tagged = tcr >> (upper ? 38 : 37) & 1;
 		context->disabled_walk = tcr >> (7 + half) & 1;
+		stage1->granule = upper ? granule(field(tcr, 31, 30), TG1_64K) : granule(field(tcr, 15, 14), TG0_64K);
 	}
-	stage1->input_bits = input_bits(field(tcr, half + 5, half));
+	size = field(tcr, half + 5, half);
+	if (!is_size(size)) {
+		return false;
+	}
+	stage1->input_bits = 64 - (unsigned)size;
 	if (tagged) {
 		*address = (uint64_t)((int64_t)(*address << 8) >> 8);
 	}
@@ -73,11 +89,14 @@ static bool select_table(const struct translation_registers *registers, struct c
 static void read_stage2(const struct translation_registers *registers, struct context *context)
 {
 	uint64_t vtcr = registers->vtcr_el2;
+	unsigned bits = granule(field(vtcr, 15, 14), TG0_64K);
+	uint64_t size = field(vtcr, 5, 0);
 
 	context->stage2 = (struct stage2){
 		.table = registers->vttbr_el2 & UINT64_C(0x0000ffffffffffff),
-		.input_bits = input_bits(field(vtcr, 5, 0)),
-		.start_level = 2 - (unsigned)field(vtcr, 7, 6), /* SL0 3 is reserved: no level, every walk faults */
+		.granule = bits,
+		.input_bits = is_size(size) ? 64 - (unsigned)size : 0, /* none: every walk faults */
+		.start_level = (bits == PAGE_SHIFT ? 2 : 3) - (unsigned)field(vtcr, 7, 6), /* SL0 3 is reserved */
 		.output_bits = output_bits(field(vtcr, 18, 16)),
 		.walker = {.privileged = true, .nsaid = NSAID_CPU},
 	};

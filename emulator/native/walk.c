@@ -1,4 +1,4 @@
-/* Table walks, VMSAv8-64 with the 4 KiB granule (Arm ARM D8): every descriptor fetch is a bus access of its own. */
+/* Table walks, VMSAv8-64 with granules of 4 and 64 KiB (Arm ARM D8): every descriptor fetch is a bus access of its own. */
 #include "machine.h"
 
 #define VALID UINT64_C(1)
@@ -24,9 +24,10 @@
 #define STAGE2_WRITE (UINT64_C(1) << 7)
 #define STAGE2_XN (UINT64_C(1) << 54)
 
-static unsigned level_shift(unsigned level)
+/* Each table resolves as many bits as a granule holds descriptors. */
+static unsigned level_shift(unsigned granule, unsigned level)
 {
-	return PAGE_SHIFT + 9 * (3 - level);
+	return granule + (granule - 3) * (3 - level);
 }
 
 static bool fail(struct fault *fault, unsigned status, unsigned level)
@@ -41,10 +42,11 @@ static enum bus_result fetch(struct machine *machine, uint64_t address, struct m
 	return bus_read(machine, address, walker, descriptor, sizeof *descriptor);
 }
 
-static uint64_t descriptor_address(uint64_t table, uint64_t input, unsigned level, unsigned input_bits, bool first)
+static uint64_t descriptor_address(uint64_t table, uint64_t input, unsigned granule, unsigned level, unsigned input_bits,
+				   bool first)
 {
-	unsigned shift = level_shift(level);
-	unsigned index_bits = first ? input_bits - shift : 9;
+	unsigned shift = level_shift(granule, level);
+	unsigned index_bits = first ? input_bits - shift : granule - 3;
 	uint64_t index = input >> shift & ((UINT64_C(1) << index_bits) - 1);
 	uint64_t alignment = (UINT64_C(8) << index_bits) - 1;
 
@@ -57,12 +59,14 @@ static bool is_leaf(uint64_t descriptor, unsigned level)
 }
 
 /* Bits 1:0: invalid, a block where the level has none, or a page's encoding at level 3. */
-static bool is_invalid(uint64_t descriptor, unsigned level)
+static bool is_invalid(uint64_t descriptor, unsigned granule, unsigned level)
 {
+	unsigned first_block = granule == PAGE_SHIFT ? 1 : 2;
+
 	if (!(descriptor & VALID)) {
 		return true;
 	}
-	return !(descriptor & TABLE_OR_PAGE) && (level == 0 || level == 3);
+	return !(descriptor & TABLE_OR_PAGE) && (level < first_block || level == 3);
 }
 
 static bool too_wide(uint64_t address, unsigned bits)
@@ -74,12 +78,13 @@ bool stage2_walk(struct machine *machine, const struct stage2 *stage2, uint64_t 
 		 struct fault *fault)
 {
 	uint64_t table = stage2->table;
-	unsigned start_shift = level_shift(stage2->start_level);
+	unsigned granule = stage2->granule;
+	unsigned start_shift = level_shift(granule, stage2->start_level);
 
 	fault->stage2 = true;
 	fault->ipa = ipa;
-	if (stage2->start_level > 2 || stage2->input_bits <= start_shift || stage2->input_bits > start_shift + 13 ||
-	    ipa >> stage2->input_bits) {
+	if (stage2->start_level > 3 || stage2->input_bits <= start_shift ||
+	    stage2->input_bits > start_shift + granule + 1 || ipa >> stage2->input_bits) {
 		return fail(fault, FSC_TRANSLATION, 0); /* at most 16 tables can be concatenated */
 	}
 	if (too_wide(table, stage2->output_bits)) {
@@ -87,12 +92,13 @@ bool stage2_walk(struct machine *machine, const struct stage2 *stage2, uint64_t 
 	}
 	for (unsigned level = stage2->start_level;; level++) {
 		uint64_t descriptor;
-		uint64_t at = descriptor_address(table, ipa, level, stage2->input_bits, level == stage2->start_level);
+		uint64_t at = descriptor_address(table, ipa, granule, level, stage2->input_bits,
+						 level == stage2->start_level);
 
 		if (fetch(machine, at, stage2->walker, &descriptor) == BUS_ERROR) {
 			return fail(fault, FSC_EXTERNAL_WALK, level);
 		}
-		if (is_invalid(descriptor, level)) {
+		if (is_invalid(descriptor, granule, level)) {
 			return fail(fault, FSC_TRANSLATION, level);
 		}
 		if (too_wide(descriptor, stage2->output_bits)) {
@@ -106,8 +112,8 @@ bool stage2_walk(struct machine *machine, const struct stage2 *stage2, uint64_t 
 			return fail(fault, FSC_ACCESS_FLAG, level);
 		}
 		*leaf = (struct leaf){
-			.address = (descriptor & OUTPUT_MASK) >> level_shift(level) << level_shift(level),
-			.shift = (uint8_t)level_shift(level),
+			.address = (descriptor & OUTPUT_MASK) >> level_shift(granule, level) << level_shift(granule, level),
+			.shift = (uint8_t)level_shift(granule, level),
 			.level = (uint8_t)level,
 			.permissions = (descriptor & STAGE2_READ ? PERMIT_READ : 0) |
 				       (descriptor & STAGE2_WRITE ? PERMIT_WRITE : 0) |
@@ -176,7 +182,8 @@ bool stage1_walk(struct machine *machine, const struct context *context, uint64_
 		 struct fault *fault)
 {
 	const struct stage1 *stage1 = &context->stage1;
-	unsigned start_level = 4 - (stage1->input_bits - PAGE_SHIFT + 8) / 9;
+	unsigned granule = stage1->granule;
+	unsigned start_level = 4 - (stage1->input_bits - granule + granule - 4) / (granule - 3);
 	uint64_t table = stage1->table;
 	uint64_t tables = 0;
 
@@ -186,7 +193,8 @@ bool stage1_walk(struct machine *machine, const struct context *context, uint64_
 	for (unsigned level = start_level;; level++) {
 		struct master walker = {.secure = stage1->secure && !(tables & TABLE_NS), .privileged = true};
 		uint64_t descriptor;
-		uint64_t at = descriptor_address(table, address, level, stage1->input_bits, level == start_level);
+		uint64_t at = descriptor_address(table, address, granule, level, stage1->input_bits,
+						 level == start_level);
 
 		if (!walk_address(machine, context, &at, fault)) {
 			return false;
@@ -194,7 +202,7 @@ bool stage1_walk(struct machine *machine, const struct context *context, uint64_
 		if (fetch(machine, at, walker, &descriptor) == BUS_ERROR) {
 			return fail(fault, FSC_EXTERNAL_WALK, level);
 		}
-		if (is_invalid(descriptor, level)) {
+		if (is_invalid(descriptor, granule, level)) {
 			return fail(fault, FSC_TRANSLATION, level);
 		}
 		if (too_wide(descriptor, stage1->output_bits)) {
@@ -209,8 +217,8 @@ bool stage1_walk(struct machine *machine, const struct context *context, uint64_
 			return fail(fault, FSC_ACCESS_FLAG, level);
 		}
 		*leaf = (struct leaf){
-			.address = (descriptor & OUTPUT_MASK) >> level_shift(level) << level_shift(level),
-			.shift = (uint8_t)level_shift(level),
+			.address = (descriptor & OUTPUT_MASK) >> level_shift(granule, level) << level_shift(granule, level),
+			.shift = (uint8_t)level_shift(granule, level),
 			.level = (uint8_t)level,
 			.attributes = (uint8_t)(stage1->mair >> ((descriptor >> 2 & 7) * 8)),
 			.shareability = descriptor >> 8 & 3,

@@ -377,7 +377,7 @@ class Model:
 
     def walk_stage2(self, ipa: int, vmid: int) -> Stage2Entry:
         vtcr = self.registers["VTCR_EL2"]
-        input_bits = input_size(bits(vtcr, 5, 0))
+        input_bits = input_size(bits(vtcr, 5, 0), ipa)
         start = 2 - bits(vtcr, 7, 6)
         # The first look-up resolves between 1 and 13 bits: up to 16 concatenated tables.
         if start < 0 or not 1 <= input_bits - LEVEL_SHIFT[start] <= 13 or ipa >> input_bits:
@@ -472,9 +472,11 @@ class Model:
             self.stage2 = [entry for entry in self.stage2 if not (entry.vmid == vmid and entry.covers(ipa))]
 
 
-def input_size(size: int) -> int:
-    """64 - TnSZ; values that the granule does not support behave as the nearest one that it does."""
-    return 64 - min(max(size, 16), 39)
+def input_size(size: int, ipa: int | None = None) -> int:
+    """64 - TnSZ; values that the granule does not support are translation faults (of the choices, QEMU's)."""
+    if not 16 <= size <= 39:
+        raise Fault(Status.TRANSLATION, 0, ipa)
+    return 64 - size
 
 
 def walk(

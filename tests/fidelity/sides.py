@@ -15,7 +15,7 @@ from tests.fidelity.record import RECORD_BYTES
 QEMU = "qemu-system-aarch64"
 DRAM_BYTES = 256 << 20
 INSTRUCTION_LIMIT = 1_000_000_000
-TIME_LIMIT_SECONDS = 60
+TIME_LIMIT_SECONDS = 20
 WFI = (0xD503_207F).to_bytes(4, "little")
 
 
