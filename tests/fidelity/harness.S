@@ -217,7 +217,7 @@ finished:
 	b	1b
 
 	.ltorg
-	.balign	8
+	.balign	0x1000			/* what is written is not on a page with code */
 	.global row
 row:	.quad	0			/* the case's row of the table */
 	.quad	0			/* where its record goes */
