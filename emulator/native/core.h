@@ -30,6 +30,10 @@ struct engine_exception {
 
 bool engine_exception_init(struct core *core); /* false: this engine keeps it where we do not find it */
 struct engine_exception engine_exception(struct core *core);
+/* SPSR_ELx, SCR_EL3 and HCR_EL2 decide whether an ERET is legal: told before each write of one. */
+bool returns_depend_on(const uc_arm64_cp_reg *reg);
+void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value);
+bool returns_was_illegal(struct machine *machine); /* PSTATE.IL is set */
 bool core_add_hooks(struct machine *machine);
 /*
  * Call back, with the machine as user data, before each instruction from `first` to `last`; the callback may stop the

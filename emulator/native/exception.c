@@ -5,6 +5,7 @@
 #define PSTATE_NZCV UINT64_C(0xf0000000)
 
 #define EC_UNKNOWN 0x00
+#define EC_ILLEGAL_STATE 0x0e
 #define EC_SVC64 0x15
 #define EC_HVC64 0x16
 #define EC_SMC64 0x17
@@ -244,6 +245,12 @@ static void take_refused(struct machine *machine, uint64_t pc)
 	struct engine_exception refused = engine_exception(&machine->core);
 
 	take_synchronous(machine, refused.target, refused.syndrome, pc);
+}
+
+void exception_illegal_state(struct machine *machine)
+{
+	take_synchronous(machine, exception_default_target(machine, current_level(machine)),
+			 exception_syndrome(EC_ILLEGAL_STATE, 0), core_read_register(machine, REGISTER_PC));
 }
 
 bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc, unsigned level)

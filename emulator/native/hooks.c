@@ -17,7 +17,7 @@ void core_halt(struct machine *machine)
 bool core_must_stop(struct machine *machine)
 {
 	return core_interrupted || machine->core.halted || machine->callback_failed || exception_serror_due(machine) ||
-	       events_full(machine);
+	       returns_was_illegal(machine) || events_full(machine);
 }
 
 static void look_closer(struct machine *machine, uint64_t address)
@@ -37,7 +37,7 @@ static void look_closer(struct machine *machine, uint64_t address)
 		uc_emu_stop(core->engine); /* the block is not executed */
 		return;
 	}
-	core->quiet_until = core->in_call || core->serror_pending ? 0 : core->limit;
+	core->quiet_until = core->in_call || core->serror_pending || core->doubtful_returns ? 0 : core->limit;
 	if (core_interrupted) {
 		core_call_attention(machine); /* the signal came in between */
 	}
@@ -211,6 +211,11 @@ static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp
 	uint64_t value = 0;
 
 	core_note_write(&machine->core, reg->op0, reg->crn);
+	if (returns_depend_on(reg)) {
+		uc_reg_read(engine, (int)source, &value);
+		returns_on_write(machine, reg, value);
+		return 0;
+	}
 	if (!is_time(reg)) {
 		return 0;
 	}

@@ -162,6 +162,8 @@ struct context {
 	bool stage1_on;
 	bool stage2_on;
 	bool disabled_walk;  /* TCR_ELx.EPDn: a miss is a translation fault */
+	bool cacheable;      /* HCR_EL2.DC: with stage 1 off, memory is Normal */
+	bool normal_tables_only; /* HCR_EL2.PTW: tables of stage 1 may not lie in what stage 2 calls Device */
 	struct stage1 stage1;
 	struct stage2 stage2;
 };
@@ -234,6 +236,7 @@ struct core {
 	bool forgetting;          /* the engine looks an address up only to drop its code */
 	bool halted;
 	bool serror_pending;
+	unsigned doubtful_returns; /* a bit for each level whose SPSR_ELx might make an ERET illegal */
 	struct refusal refusal;
 	struct fault trap;        /* status FSC_NONE: none; an AT met a fault that it takes as an exception */
 	uint64_t trap_address;
@@ -314,6 +317,7 @@ unsigned exception_default_target(struct machine *machine, unsigned level);
 /* An exception that the engine reports by number; false: none that the architecture knows. */
 bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc, unsigned level);
 void exception_undefined(struct machine *machine);
+void exception_illegal_state(struct machine *machine);
 void exception_pc_alignment(struct machine *machine, uint64_t pc);
 bool is_wfi(struct machine *machine, uint64_t address);
 /* An access to a register that the engine's Cortex-A72 lacks; false: it is none of those. */

@@ -281,6 +281,9 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		if (core->serror_pending) {
 			exception_serror(machine);
 		}
+		if (returns_was_illegal(machine)) {
+			exception_illegal_state(machine);
+		}
 		core->limit = due < limit ? due : limit;
 		reason = after_engine(machine, run_engine(machine), &stop);
 		if (stop) {

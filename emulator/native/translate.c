@@ -6,8 +6,12 @@
 #define SCR_NS 1
 #define SCR_SIF (UINT64_C(1) << 9)
 #define HCR_VM 1
+#define HCR_PTW (1 << 2)
+#define HCR_DC (1 << 12)
+#define HCR_TGE (1 << 27)
 #define TG0_64K 1 /* TCR_ELx, VTCR_EL2 */
 #define TG1_64K 3
+#define NORMAL_WRITE_BACK 0xff
 
 static uint64_t field(uint64_t value, unsigned msb, unsigned lsb)
 {
@@ -126,8 +130,13 @@ static bool read_context(struct machine *machine, unsigned level, uint64_t *addr
 		},
 	};
 	if (context->tlb.regime == REGIME_EL1_NORMAL) {
+		uint64_t hcr = registers->hcr_el2;
+
 		context->tlb.vmid = (uint16_t)(registers->vttbr_el2 >> 48);
-		context->stage2_on = registers->hcr_el2 & HCR_VM;
+		context->stage1_on &= !(hcr & (HCR_DC | HCR_TGE));
+		context->cacheable = hcr & HCR_DC;
+		context->stage2_on = hcr & (HCR_VM | HCR_DC);
+		context->normal_tables_only = hcr & HCR_PTW;
 		if (context->stage2_on) {
 			read_stage2(registers, context);
 		}
@@ -216,7 +225,11 @@ static bool first_stage(struct machine *machine, struct context *context, uint64
 			fault->status = FSC_ADDRESS_SIZE;
 			return false;
 		}
-		*translation = (struct translation){.address = *address, .non_secure = !context->stage1.secure};
+		*translation = (struct translation){
+			.address = *address,
+			.non_secure = !context->stage1.secure,
+			.attributes = context->cacheable ? NORMAL_WRITE_BACK : 0,
+		};
 		return true;
 	}
 	entry = stage1_lookup(machine, context, *address, fault);

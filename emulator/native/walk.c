@@ -23,6 +23,7 @@
 #define STAGE2_READ (UINT64_C(1) << 6)
 #define STAGE2_WRITE (UINT64_C(1) << 7)
 #define STAGE2_XN (UINT64_C(1) << 54)
+#define STAGE2_NORMAL 0xc /* MemAttr[3:2]: 0 is Device */
 
 /* Each table resolves as many bits as a granule holds descriptors. */
 static unsigned level_shift(unsigned granule, unsigned level)
@@ -164,7 +165,8 @@ static bool walk_address(struct machine *machine, const struct context *context,
 		return true;
 	}
 	entry = stage2_lookup(machine, context, *address, fault);
-	if (entry && !(entry->permissions & PERMIT_READ)) {
+	if (entry && (!(entry->permissions & PERMIT_READ) ||
+		      (context->normal_tables_only && !(entry->attributes & STAGE2_NORMAL)))) {
 		fail(fault, FSC_PERMISSION, entry->level);
 		entry = NULL;
 	}

@@ -55,6 +55,26 @@ KNOWN = (
         bits=0x7FF << 14,
     ),
     Known(
+        "Condition flags at the vector",
+        "Taking an exception leaves PSTATE.NZCV as it was (Arm ARM, AArch64.TakeException). QEMU clears the flags.",
+        ("eret/*-flags-*",),
+        ("pstate", "SPSR_EL3"),
+        bits=0xF << 28,
+    ),
+    Known(
+        "The level of a stage-2 fault on a walk",
+        "ESR_EL2 holds the level of stage 2 at which the fault arose. QEMU 7.2 reports the level of stage 1 instead.",
+        ("walk/L2-*",),
+        ("ESR_EL2",),
+        bits=3,
+    ),
+    Known(
+        "VTCR_EL2 with more input than output bits",
+        "The input size is bounded by what the core implements, not by VTCR_EL2.PS (Arm ARM, D8.2). QEMU 7.2 takes a"
+        " translation fault.",
+        ("stage2/input-wider-than-output-*",),
+    ),
+    Known(
         "Stores that the bus refuses",
         "The Cortex-A72 reports them as an asynchronous SError (DDI 0488, 7.2.3), as we do; here it is masked and stays"
         " pending. QEMU takes a synchronous data abort.",

@@ -1,7 +1,7 @@
 """Translation tables for cases: the descriptors and the setup code that writes them.
 
-Each table of a set has 64 KiB of its own, so that any granule fits. The code (harness and bodies) is mapped where it lies,
-read-only for every level and executable, and one address of its own, `WHERE`, is what a case is about.
+Each table of a set has 64 KiB of its own, so that any granule fits. The code (harness and bodies) is mapped where it
+lies, read-only for every level and executable, and one address of its own, `WHERE`, is what a case is about.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.fidelity.case import Case
-from tests.fidelity.cases import exceptions, stage1, sysreg_access, sysreg_space, sysreg_values, traps
+from tests.fidelity.cases import exceptions, returns, stage1, stage2, sysreg_access, sysreg_space, sysreg_values, traps
 
-MODULES = (exceptions, stage1, sysreg_access, sysreg_space, sysreg_values, traps)
+MODULES = (exceptions, returns, stage1, stage2, sysreg_access, sysreg_space, sysreg_values, traps)
 
 
 def corpus() -> list[Case]:

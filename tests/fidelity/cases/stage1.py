@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from tests.fidelity.case import DATA, Case
+from tests.fidelity.case import DATA, TABLES, Case
 from tests.fidelity.tables import (
     AF,
     DEVICE,
@@ -22,11 +22,10 @@ from tests.fidelity.tables import (
     READ_ONLY_TABLE,
     SCTLR_WXN,
     SIZE,
-    TABLES,
     TCR_EL1,
     TCR_HIGHER,
-    UXN,
     UPPER_TABLES,
+    UXN,
     UXN_TABLE,
     WHERE,
     Granule,

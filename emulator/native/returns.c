@@ -1,0 +1,81 @@
+/*
+ * Illegal exception returns (Arm ARM D1.11.4). The engine's ERET finds them and sets PSTATE.IL, but executes on; and
+ * nothing tells us of an ERET. So an MSR notes which level's SPSR could do it as things stand, and only while one could,
+ * the block hook looks at PSTATE.
+ */
+#include "core.h"
+
+#define SPSR_IL (UINT64_C(1) << 20)
+#define SPSR_AARCH32 (1 << 4)
+#define MODE 0x1f
+#define SCR_NS (1 << 0)
+#define SCR_RW (1 << 10)
+#define HCR_RW (UINT64_C(1) << 31)
+#define HCR_TGE (1 << 27)
+
+#define IS_SPSR(reg) ((reg)->crn == 4 && (reg)->crm == 0 && (reg)->op2 == 0)
+#define IS_SCR(reg) ((reg)->op1 == 6 && (reg)->crn == 1 && (reg)->crm == 1 && (reg)->op2 == 0)
+#define IS_HCR(reg) ((reg)->op1 == 4 && (reg)->crn == 1 && (reg)->crm == 1 && (reg)->op2 == 0)
+
+static uint64_t read_spsr(struct machine *machine, unsigned level)
+{
+	return level == 1 ? sysreg(machine, SPSR_EL1) : level == 2 ? sysreg(machine, SPSR_EL2) : sysreg(machine, SPSR_EL3);
+}
+
+/* May be wrong about what is legal, never about what is not. */
+static bool is_doubtful(unsigned level, uint64_t spsr, uint64_t scr, uint64_t hcr)
+{
+	unsigned to = spsr >> 2 & 3;
+	bool normal = scr & SCR_NS;
+
+	if (spsr & (SPSR_IL | SPSR_AARCH32 | 2) || (spsr & MODE) == 1 || to > level) {
+		return true; /* no such mode, or IL itself is restored */
+	}
+	if (to == 3) {
+		return false;
+	}
+	return !(scr & SCR_RW) || (to == 2 && !normal) || (to == 1 && normal && (!(hcr & HCR_RW) || hcr & HCR_TGE));
+}
+
+static void judge(struct machine *machine, unsigned level, uint64_t spsr, uint64_t scr, uint64_t hcr)
+{
+	unsigned bit = 1u << level;
+
+	machine->core.doubtful_returns &= ~bit;
+	if (is_doubtful(level, spsr, scr, hcr)) {
+		machine->core.doubtful_returns |= bit;
+		core_call_attention(machine);
+	}
+}
+
+/* EL1 returns to itself and EL0 only: what these two registers say matters to EL2 and EL3. */
+static void judge_again(struct machine *machine, uint64_t scr, uint64_t hcr)
+{
+	for (unsigned level = 2; level <= 3; level++) {
+		judge(machine, level, read_spsr(machine, level), scr, hcr);
+	}
+}
+
+bool returns_depend_on(const uc_arm64_cp_reg *reg)
+{
+	return reg->op0 == 3 && (IS_SPSR(reg) || IS_SCR(reg) || IS_HCR(reg));
+}
+
+void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value)
+{
+	bool doubtful = machine->core.doubtful_returns;
+
+	if (IS_SPSR(reg)) {
+		judge(machine, reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1, value, sysreg(machine, SCR_EL3),
+		      sysreg(machine, HCR_EL2));
+	} else if (IS_SCR(reg) && (doubtful || (value & (SCR_NS | SCR_RW)) != (SCR_NS | SCR_RW))) {
+		judge_again(machine, value, sysreg(machine, HCR_EL2));
+	} else if (IS_HCR(reg) && (doubtful || (value & (HCR_RW | HCR_TGE)) != HCR_RW)) {
+		judge_again(machine, sysreg(machine, SCR_EL3), value);
+	}
+}
+
+bool returns_was_illegal(struct machine *machine)
+{
+	return machine->core.doubtful_returns && core_read_register(machine, REGISTER_PSTATE) & SPSR_IL;
+}
