@@ -53,6 +53,25 @@ def test_an_explanation_agrees_with_the_native_translation(machine: Machine, wor
     assert {(True, True), (False, False)} <= verdicts
 
 
+@pytest.mark.parametrize("hcr", [1 << 12, 1 << 27, 1 << 2, 0], ids=["DC", "TGE", "PTW", "no stage 2"])
+def test_what_hcr_changes_is_explained_as_it_is_done(machine: Machine, hcr: int) -> None:
+    """Stage 1 stays as it is but for what the bit does."""
+    core, probe = machine.core, ffi.new("struct probe *")
+    before = core.read_sysreg("HCR_EL2")
+    core.write_sysreg("HCR_EL2", before & ~1 | hcr if hcr != 1 << 2 else before | hcr)
+    for place in TLBI_ALL:
+        lib.tlb_maintain(machine.native, *place, 0)
+    for address, access in itertools.product(addresses(machine), ORDER):
+        lib.translate_probe(machine.native, address, ORDER.index(access), 1, probe)
+        found = explain(machine, address, access, 1, World.NORMAL)
+        assert (found.physical is not None, found.physical or 0) == (probe.allowed, probe.physical * probe.allowed), (
+            found
+        )
+    core.write_sysreg("HCR_EL2", before)
+    for place in TLBI_ALL:
+        lib.tlb_maintain(machine.native, *place, 0)
+
+
 def test_a_page_outside_stage_2_is_refused_with_its_descriptor(machine: Machine) -> None:
     found = explain(machine, machine.layout.secure_base, Access.READ, 1, World.NORMAL)
     assert not found.allowed
