@@ -9,6 +9,7 @@
 #define EC_SVC64 0x15
 #define EC_HVC64 0x16
 #define EC_SMC64 0x17
+#define EC_SYSTEM_REGISTER 0x18
 #define EC_PC_ALIGNMENT 0x22
 #define EC_BRK64 0x3c
 
@@ -239,11 +240,17 @@ void exception_undefined(struct machine *machine)
 			 core_read_register(machine, REGISTER_PC));
 }
 
-/* Undefined, or trapped: the engine says which, with the syndrome. */
-static void take_refused(struct machine *machine, uint64_t pc)
+/*
+ * Undefined, or trapped: the engine says which, with the syndrome. Where it means a trap from EL1 or above to the same
+ * level the instruction is undefined: there are no such traps.
+ */
+static void take_refused(struct machine *machine, uint64_t pc, unsigned level)
 {
 	struct engine_exception refused = engine_exception(&machine->core);
 
+	if (refused.syndrome >> 26 == EC_SYSTEM_REGISTER && refused.target == level) {
+		refused.syndrome = exception_syndrome(EC_UNKNOWN, 0);
+	}
 	take_synchronous(machine, refused.target, refused.syndrome, pc);
 }
 
@@ -275,7 +282,7 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		return true;
 	case ENGINE_UNDEFINED:
 		if (!implementation_register(machine, pc, level)) {
-			take_refused(machine, pc);
+			take_refused(machine, pc, level);
 		}
 		return true;
 	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */

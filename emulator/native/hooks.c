@@ -3,6 +3,9 @@
 
 #include "core.h"
 
+#define SCR_NS (1 << 0)
+#define HCR_TTLB (1 << 25)
+
 void core_call_attention(struct machine *machine)
 {
 	machine->core.quiet_until = 0;
@@ -223,6 +226,18 @@ static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp
 	return time_write(machine, reg, time_now(machine), value);
 }
 
+/* HCR_EL2.TTLB, and translation for an EL2 that Secure state has not: the engine takes the exception. */
+static bool is_refused(struct machine *machine, const uc_arm64_cp_reg *reg, unsigned level)
+{
+	const struct translation_registers *registers = core_translation_registers(machine);
+	bool normal = registers->scr_el3 & SCR_NS;
+
+	if (reg->crn == 8) {
+		return level == 1 && normal && registers->hcr_el2 & HCR_TTLB;
+	}
+	return level == 3 && !normal && reg->op1 == 4 && reg->op2 < 2;
+}
+
 /* TLBI and AT act on our translation, not the engine's. Below the level that an instruction needs it stays undefined. */
 static uint32_t on_system(uc_engine *engine, uc_arm64_reg operand, const uc_arm64_cp_reg *reg, void *user)
 {
@@ -231,7 +246,7 @@ static uint32_t on_system(uc_engine *engine, uc_arm64_reg operand, const uc_arm6
 	unsigned needed = reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1;
 	uint64_t value = 0;
 
-	if (reg->op0 != 1 || level < needed || reg->op1 == 3) {
+	if (reg->op0 != 1 || level < needed || reg->op1 == 3 || is_refused(machine, reg, level)) {
 		return 0;
 	}
 	uc_reg_read(engine, (int)operand, &value);

@@ -182,6 +182,9 @@ struct translation {
 	bool non_secure;     /* the output address space */
 	uint8_t attributes;  /* of stage 1 */
 	uint8_t shareability;
+	bool two_stages;     /* what follows is stage 2's */
+	uint8_t memory_type; /* MemAttr */
+	uint8_t stage2_shareability;
 };
 
 /* Translates as the core would at exception level `level` (0..3) of the current security state. */

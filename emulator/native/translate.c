@@ -201,6 +201,7 @@ const struct tlb_entry *stage2_lookup(struct machine *machine, const struct cont
 		.level = leaf.level,
 		.permissions = leaf.permissions,
 		.attributes = leaf.attributes,
+		.shareability = leaf.shareability,
 		.non_secure = true,
 	});
 }
@@ -292,6 +293,8 @@ static bool second_stage(struct machine *machine, struct context *context, uint6
 				.shift = PAGE_SHIFT,
 				.level = entry->level,
 				.permissions = entry->permissions,
+				.attributes = entry->attributes,
+				.shareability = entry->shareability,
 			});
 		}
 	}
@@ -300,6 +303,9 @@ static bool second_stage(struct machine *machine, struct context *context, uint6
 		return false;
 	}
 	translation->address = entry->output | (ipa & ((UINT64_C(1) << entry->shift) - 1));
+	translation->two_stages = true;
+	translation->memory_type = entry->attributes;
+	translation->stage2_shareability = entry->shareability;
 	return true;
 }
 

@@ -111,8 +111,8 @@ KNOWN = (
     ),
     Known(
         "Timers",
-        "CVAL reads as zero, CNTHCTL_EL2 traps nothing, and the secure timer is not undefined in Non-secure state.",
-        ("value/CNT*_CVAL_*", "read/CNTPS_*", "read/CNT*_CVAL_*", "write/CNT*", "trap/*-CNT*", "space/from-s3_4_c14*"),
+        "CVAL reads as zero, and CNTHCTL_EL2 traps nothing.",
+        ("value/CNT*_CVAL_*", "read/CNT*_CVAL_*", "write/CNT*", "trap/*-CNT*", "space/from-s3_4_c14*"),
     ),
 )
 

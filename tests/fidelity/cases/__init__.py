@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from tests.fidelity.case import Case
-from tests.fidelity.cases import exceptions, returns, stage1, stage2, sysreg_access, sysreg_space, sysreg_values, traps
+from tests.fidelity.cases import (
+    exceptions,
+    maintenance,
+    returns,
+    stage1,
+    stage2,
+    sysreg_access,
+    sysreg_space,
+    sysreg_values,
+    traps,
+)
 
-MODULES = (exceptions, returns, stage1, stage2, sysreg_access, sysreg_space, sysreg_values, traps)
+MODULES = (exceptions, maintenance, returns, stage1, stage2, sysreg_access, sysreg_space, sysreg_values, traps)
 
 
 def corpus() -> list[Case]:
