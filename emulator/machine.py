@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from emulator.core import Core
 from emulator.devices.device import BusError
@@ -15,6 +15,8 @@ from emulator.events import EventStream
 from emulator.image import Image
 from emulator.memory_map import DEVICES, DRAM_BASE, MIB, SECURE_SRAM, DramLayout, Reach, Window, device_windows
 from emulator.native import ffi, lib
+from emulator.state import MachineState, StateKeeper
+from emulator.stops import Access, Position, Stops
 from emulator.world import World
 from emulator.world_port import WorldPort
 
@@ -39,20 +41,29 @@ class StopReason(enum.IntEnum):
     WFI = lib.STOP_WFI
     BUDGET = lib.STOP_BUDGET
     HALTED = lib.STOP_HALTED
+    STEP = lib.STOP_STEP
+    BREAKPOINT = lib.STOP_BREAKPOINT
+    WATCHPOINT = lib.STOP_WATCHPOINT
+    EVENT = lib.STOP_AT_EVENT
 
 
 @dataclass(frozen=True)
 class Stop:
-    """``pc`` is that of the WFI, or of the next instruction."""
+    """``pc`` is that of the WFI, or of the next instruction; ``access`` is what met a watchpoint."""
 
     reason: StopReason
     pc: int
+    access: Access | None = None
 
 
 class MmioDevice(Protocol):
-    """A device as the bus sees it; it raises BusError to refuse an access. ``values``: registers by offset."""
+    """A device as the bus sees it; it raises BusError to refuse an access.
+
+    ``values`` (registers by offset) and the attributes that ``held`` names are its state: integers, or sequences of them.
+    """
 
     values: dict[int, int]
+    held: ClassVar[tuple[str, ...]]
 
     def read(self, offset: int, size: int, secure: bool) -> int: ...
 
@@ -71,6 +82,8 @@ class Machine:
             raise MachineError(error.decode())
         self.core = Core(self.native)
         self.events = EventStream(self.native)
+        self.stops = Stops(self.native)
+        self._keeper = StateKeeper(self.native)
         self._devices: dict[int, MmioDevice] = {}
         self._failure: BaseException | None = None
         self._semihosting: Callable[[], None] = lambda: None
@@ -134,6 +147,17 @@ class Machine:
         """Put the core at ``entry``, EL3, MMU off, everything masked."""
         lib.core_reset(self.native, entry)
 
+    def save(self) -> MachineState:
+        """All that the guest could ever see of this machine; costs what has changed since the last `save`."""
+        return self._keeper.save(self._devices)
+
+    def restore(self, state: MachineState) -> None:
+        """Be in ``state``, that of a machine put together like this one.
+
+        Raises StateError; the machine is then of no use.
+        """
+        self._keeper.restore(state, self._devices)
+
     def port(self, world: World) -> WorldPort:
         return WorldPort(self.native, world)
 
@@ -142,8 +166,13 @@ class Machine:
         """Guest time."""
         return int(lib.core_instructions(self.native))
 
+    @property
+    def position(self) -> Position:
+        """Guest time, and what tells positions at the same guest time apart."""
+        return self.stops.position()
+
     def run(self, until: int | None = None) -> Stop:
-        """Run to a WFI, or until guest time reaches ``until``, to the exact instruction.
+        """Run to a WFI, until guest time reaches ``until``, to the exact instruction, or to one of `stops`.
 
         Raises what a device raised, KeyboardInterrupt, or Lost.
         """
@@ -155,7 +184,9 @@ class Machine:
                 continue
             if reason == lib.STOP_SEMIHOSTING:
                 self._semihosting()
-                continue
+                if not self.stops.stepping:
+                    continue
+                reason = lib.STOP_STEP
             if reason == lib.STOP_INTERRUPTED:
                 raise KeyboardInterrupt
             if reason == lib.STOP_CALLBACK and self._failure:
@@ -164,7 +195,8 @@ class Machine:
             pc = self.core.pc
             if reason == lib.STOP_LOST:
                 raise Lost(self._describe_loss(pc))
-            return Stop(StopReason(reason), pc - 4 if reason == lib.STOP_WFI else pc)
+            access = self.stops.last_access() if reason == lib.STOP_WATCHPOINT else None
+            return Stop(StopReason(reason), pc - 4 if reason == lib.STOP_WFI else pc, access)
 
     def advance_to_next_event(self) -> bool:
         """Guest time jumps to the next event of a device, as in a WFI; False: nothing will ever happen."""

@@ -111,7 +111,7 @@ def core_smc_per_second(elf: Path) -> float:
 
 
 def _run_loop(machine: Machine, elf: Path, count: int) -> None:
-    image = Image.parse(elf.stem, qemu_peer.with_count(elf.read_bytes(), count))
+    image = Image.parse(elf.stem, qemu_peer.with_words(elf.read_bytes(), {qemu_peer.COUNT_SYMBOL: count}))
     machine.load(image)
     machine.reset(image.entry)
     begun = machine.instructions

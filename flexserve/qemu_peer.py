@@ -12,6 +12,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -38,21 +39,23 @@ def smc_per_second(elf: Path) -> float:
     Raises PeerError when QEMU fails, ValueError when the ELF has no count to set.
     """
     image = elf.read_bytes()
-    short, long = (run_seconds(with_count(image, count)) for count in (SHORT_COUNT, LONG_COUNT))
+    short, long = (run_seconds(with_words(image, {COUNT_SYMBOL: count})) for count in (SHORT_COUNT, LONG_COUNT))
     if long <= short:
         raise PeerError(f"{QEMU} took {short:.2f} s for {SHORT_COUNT} round trips and {long:.2f} s for {LONG_COUNT}")
     return (LONG_COUNT - SHORT_COUNT) / (long - short)
 
 
-def with_count(image: bytes, count: int) -> bytes:
-    """Give the ELF another number of round trips."""
+def with_words(image: bytes, words: Mapping[str, int]) -> bytes:
+    """The ELF file with other values in the 64-bit words at some symbols. Raises ValueError for an unknown one."""
     elf = ELFFile(io.BytesIO(image))
     table = elf.get_section_by_name(".symtab")
-    symbols = table.get_symbol_by_name(COUNT_SYMBOL) if isinstance(table, SymbolTableSection) else None
-    if not symbols:
-        raise ValueError(f"the ELF has no symbol {COUNT_SYMBOL}")
-    offset = next(elf.address_offsets(symbols[0]["st_value"], 8))
-    return image[:offset] + struct.pack("<Q", count) + image[offset + 8 :]
+    content = bytearray(image)
+    for name, value in words.items():
+        symbols = table.get_symbol_by_name(name) if isinstance(table, SymbolTableSection) else None
+        if not symbols:
+            raise ValueError(f"the ELF has no symbol {name}")
+        struct.pack_into("<Q", content, next(elf.address_offsets(symbols[0]["st_value"], 8)), value)
+    return bytes(content)
 
 
 def run_seconds(image: bytes) -> float:

@@ -29,6 +29,7 @@ class Device(RegisterMap):
     ignores writes, and is an event.
     """
 
+    held: ClassVar[tuple[str, ...]] = ()  # attributes that are state beside the registers
     takes_narrow: ClassVar[bool] = False  # 8- and 16-bit accesses to the low end of a register
 
     def __init__(self, window: Window, events: EventSink) -> None:

@@ -56,6 +56,7 @@ class Smmu(Device):
     """SMMUv3.0, 44-bit addresses, 8-bit stream ids. GBPA resets to abort: nothing passes before it is told to."""
 
     prefix = "SMMU"
+    held = ("_bypass",)
 
     IDR0 = Register(
         0x000,

@@ -64,6 +64,7 @@ class Storage(Device):
     """Storage controller, of our own design in the manner of a simple block device."""
 
     prefix = "STORAGE"
+    held = ("_started", "_refused")
 
     CAPACITY_BLOCKS = Register(0x000, access=RO, what="Blocks of 4 KiB; 0: no medium.")
     BLOCK = Register(0x004, what="First block.")

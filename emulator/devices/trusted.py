@@ -51,6 +51,7 @@ class Trusted(Device):
     """
 
     prefix = "TRUSTED"
+    held = ("_blocks_drawn", "_random", "_counters")
 
     DRAM_PAGES = Register(0x000, access=RO, what="Pages of 4 KiB of DRAM on this board.")
     POWER_OFF = Register(0x004, access=WO, fields={"off": (0, 0)}, what="1 switches the board off.")

@@ -34,6 +34,7 @@ class Uart(Device):
     """
 
     prefix = "UART"
+    held = ("output", "_line", "_waiting", "_received", "_transmit_done")
     takes_narrow = True  # Linux drives the PL011 with 16-bit accesses
 
     DR = Register(0x000, pops=True, fields={"data": (7, 0), "error": (11, 8, RO)})

@@ -14,6 +14,10 @@ enum stop_reason {
 	STOP_CALLBACK,    /* a Python callback failed */
 	STOP_LOST,        /* exceptions without end: a vector table that faults, say */
 	STOP_SEMIHOSTING, /* HLT #0xF000 was executed: operation in x0, parameter in x1, the result belongs into x0 */
+	STOP_STEP,        /* debug_api.h */
+	STOP_BREAKPOINT,
+	STOP_WATCHPOINT,
+	STOP_AT_EVENT,
 };
 
 enum event_kind {

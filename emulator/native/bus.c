@@ -136,7 +136,7 @@ static enum bus_result move(struct machine *machine, uint64_t address, struct ma
 			memset(data, 0, write ? 0 : part);
 		} else if (write) {
 			memcpy(target.host, data, part);
-			memory_written(machine, address);
+			memory_written(machine, address, part);
 		} else {
 			memcpy(data, target.host, part);
 		}

@@ -22,6 +22,11 @@ void core_forget_code(struct machine *machine, uint64_t address)
 	uc_ctl_flush_tlb(machine->core.engine);
 }
 
+void core_forget_all_code(struct machine *machine)
+{
+	uc_ctl_flush_tb(machine->core.engine);
+}
+
 void core_mark_code(struct machine *machine, struct memory *memory, uint64_t physical)
 {
 	uint64_t page = (physical - memory->base) >> PAGE_SHIFT;

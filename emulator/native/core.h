@@ -12,6 +12,7 @@ extern volatile sig_atomic_t core_interrupted; /* SIGINT arrived since core_run 
 void core_note_write(struct core *core, unsigned op0, unsigned crn);
 /* The block was left early: only what lies before the program counter was executed. */
 void core_uncount_rest_of_block(struct core *core, uint64_t pc);
+void core_forget_all_code(struct machine *machine);
 /* The engine holds code of this page from now on. */
 void core_mark_code(struct machine *machine, struct memory *memory, uint64_t physical);
 /* EL3 begins to write this page. */

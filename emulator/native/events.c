@@ -20,6 +20,7 @@ void events_emit(struct machine *machine, uint32_t kind, const uint64_t *args, u
 {
 	struct event *event;
 
+	debug_event(machine, kind);
 	if (!(machine->event_kinds >> kind & 1) || machine->event_count == EVENT_CAPACITY) {
 		return;
 	}

@@ -102,6 +102,7 @@ void exception_take(struct machine *machine, const struct exception *exception)
 	own_sp = old[PSTATE] & 1;
 	report(machine, exception, level);
 	watch_progress(&machine->core);
+	debug_exception(machine);
 
 	if (exception->has_far) {
 		uc_reg_write(machine->core.engine, far_registers[target], &exception->far);

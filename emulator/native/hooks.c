@@ -20,7 +20,8 @@ void core_halt(struct machine *machine)
 bool core_must_stop(struct machine *machine)
 {
 	return core_interrupted || machine->core.halted || machine->callback_failed || exception_serror_due(machine) ||
-	       returns_was_illegal(machine) || events_full(machine);
+	       returns_was_illegal(machine) || events_full(machine) || machine->debug.at_event ||
+	       machine->debug.accessed;
 }
 
 static void look_closer(struct machine *machine, uint64_t address)
@@ -146,6 +147,10 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 	if (!bus_permits(machine, translation.address, master, access == ACCESS_WRITE)) {
 		return refuse(machine, address, access, &fault);
 	}
+	if (access != ACCESS_FETCH && debug_watches(machine, address, translation.address)) {
+		machine->debug.refused = true;
+		return refuse(machine, address, access, &fault);
+	}
 	memory = memory_of(machine, translation.address);
 	result->paddr = translation.address & PAGE_MASK;
 	if (access == ACCESS_FETCH) {
@@ -155,7 +160,7 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 	}
 	result->perms = UC_PROT_READ;
 	if (access == ACCESS_WRITE) {
-		memory_written(machine, translation.address);
+		memory_written(machine, translation.address, 0);
 		if (level == 3 && memory == &machine->dram) {
 			core_note_scrubbing(machine, translation.address);
 		}

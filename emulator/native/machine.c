@@ -12,6 +12,7 @@ static void memory_release(struct memory *memory)
 		munmap(memory->host, memory->bytes);
 	}
 	free(memory->code);
+	free(memory->dirty);
 }
 
 /* NULL only when the host has no memory for it; check machine_error for anything else. */

@@ -85,13 +85,17 @@ struct memory {
 	uint64_t bytes;
 	uint8_t *host;      /* sparse: the host backs a page when it is first written */
 	uint64_t *code;     /* a bit per page: the engine may hold translated code of it */
+	uint64_t *dirty;    /* a bit per page: it may have been written since its state was saved */
 };
 
 bool memory_init(struct memory *memory, uint64_t base, uint64_t bytes); /* false: the host has no room */
 struct memory *memory_of(struct machine *machine, uint64_t address); /* NULL: not memory */
 uint8_t *memory_at(struct machine *machine, uint64_t address);
-/* Someone other than the core wrote this page: the engine must forget code that it translated from it. */
-void memory_written(struct machine *machine, uint64_t address);
+/*
+ * These bytes of a page were written, or (none) the core is about to write somewhere in it: it is dirty, and the engine
+ * must forget code that it translated from it.
+ */
+void memory_written(struct machine *machine, uint64_t address, uint64_t bytes);
 bool memory_is_zero(const uint8_t *data, size_t bytes);
 
 /* --- translation ------------------------------------------------------------------------------------------------ */
@@ -202,6 +206,8 @@ unsigned current_level(struct machine *machine);
 #include "dma.h"
 #include "smmu.h"
 
+#include "debug.h"
+
 /* --- the core ----------------------------------------------------------------------------------------------------- */
 
 #define REGISTER_SP 31
@@ -269,6 +275,7 @@ struct machine {
 	struct tlb tlb;
 	struct smmu smmu;
 	struct dma dma;
+	struct debug debug;
 	struct {
 		uint64_t base;
 		uint64_t bytes;
@@ -368,7 +375,7 @@ uint32_t load_store_syndrome(const struct load_store *access);
 void load_store_perform(struct machine *machine, const struct load_store *access, uint64_t pc);
 #define event(machine, kind, ...)                                                                                      \
 	do {                                                                                                           \
-		if ((machine)->event_kinds >> (kind) & 1) {                                                            \
+		if (((machine)->event_kinds | (machine)->debug.event_kinds) >> (kind) & 1) {                                                            \
 			const uint64_t event_args[] = {__VA_ARGS__};                                                   \
 			events_emit(machine, kind, event_args, sizeof event_args / sizeof event_args[0]);              \
 		}                                                                                                      \

@@ -13,13 +13,14 @@ bool memory_init(struct memory *memory, uint64_t base, uint64_t bytes)
 	memory->base = base;
 	memory->bytes = bytes;
 	memory->code = calloc((pages + 63) / 64, sizeof *memory->code);
+	memory->dirty = calloc((pages + 63) / 64, sizeof *memory->dirty);
 	memory->host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory->host == MAP_FAILED) {
 		memory->host = NULL;
 		return false;
 	}
 	madvise(memory->host, bytes, MADV_NOHUGEPAGE); /* sparse means page by page */
-	return memory->code != NULL;
+	return memory->code && memory->dirty;
 }
 
 struct memory *memory_of(struct machine *machine, uint64_t address)
@@ -43,13 +44,15 @@ uint8_t *memory_at(struct machine *machine, uint64_t address)
 	return memory ? memory->host + (address - memory->base) : NULL;
 }
 
-void memory_written(struct machine *machine, uint64_t address)
+void memory_written(struct machine *machine, uint64_t address, uint64_t bytes)
 {
 	struct memory *memory = memory_of(machine, address);
 
 	if (memory) {
 		uint64_t page = (address - memory->base) >> PAGE_SHIFT;
 
+		memory->dirty[page / 64] |= UINT64_C(1) << page % 64;
+		debug_written(machine, address, bytes);
 		if (memory->code[page / 64] >> page % 64 & 1) {
 			memory->code[page / 64] &= ~(UINT64_C(1) << page % 64);
 			core_forget_code(machine, address & PAGE_MASK);
@@ -77,7 +80,7 @@ static bool transfer(struct machine *machine, uint64_t address, void *data, uint
 		part = part < bytes ? part : bytes;
 		if (write) {
 			memcpy(host, buffer, part);
-			memory_written(machine, address);
+			memory_written(machine, address, part);
 		} else {
 			memcpy(buffer, host, part);
 		}

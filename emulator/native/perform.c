@@ -40,7 +40,7 @@ static enum outcome access_part(struct machine *machine, const struct load_store
 	if (result == BUS_OK && target.host) {
 		memcpy(store ? target.host : data, store ? data : target.host, bytes);
 		if (store) {
-			memory_written(machine, translation.address);
+			memory_written(machine, translation.address, bytes);
 		}
 		return DONE;
 	}

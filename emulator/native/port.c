@@ -41,7 +41,8 @@ static bool refuse_external(struct port *port, bool write, uint64_t address)
 }
 
 /* A port is closed while the core does not stand in its kernel: as if nothing were mapped. */
-static enum bus_result find(struct port *port, uint64_t address, bool write, struct target *target, bool *secure)
+static enum bus_result find(struct port *port, uint64_t address, uint64_t bytes, bool write, struct target *target,
+			    bool *secure)
 {
 	struct translation translation;
 	struct fault fault = {.status = FSC_TRANSLATION};
@@ -59,7 +60,7 @@ static enum bus_result find(struct port *port, uint64_t address, bool write, str
 	if (result == BUS_ERROR) {
 		refuse_external(port, write, address);
 	} else if (result == BUS_OK && target->host && write) {
-		memory_written(port->machine, translation.address);
+		memory_written(port->machine, translation.address, bytes);
 	}
 	return result;
 }
@@ -68,10 +69,12 @@ uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes)
 {
 	struct target target = {0};
 	bool secure;
-	enum bus_result result = find(port, va, write, &target, &secure);
+	uint64_t rest = PAGE_SIZE - (va & ~PAGE_MASK);
+	enum bus_result result;
 
+	*bytes = *bytes < rest ? *bytes : rest;
+	result = find(port, va, *bytes, write, &target, &secure);
 	if (result == BUS_OK && target.host) {
-		*bytes = PAGE_SIZE - (va & ~PAGE_MASK);
 		return target.host;
 	}
 	if (result != BUS_ERROR) {
@@ -83,13 +86,12 @@ uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes)
 static bool transfer(struct port *port, uint64_t address, uint8_t *data, uint64_t bytes, bool write)
 {
 	while (bytes) {
-		uint64_t part;
+		uint64_t part = bytes;
 		uint8_t *host = port_run(port, address, write, &part);
 
 		if (!host) {
 			return false;
 		}
-		part = part < bytes ? part : bytes;
 		memcpy(write ? host : data, write ? data : host, part);
 		address += part;
 		data += part;
@@ -117,7 +119,7 @@ static bool access_word(struct port *port, uint64_t address, unsigned size, bool
 	if (size > 8 || address & (size - 1)) {
 		return refuse(port, &(struct fault){.status = FSC_ALIGNMENT}, write, address);
 	}
-	result = find(port, address, write, &target, &secure);
+	result = find(port, address, size, write, &target, &secure);
 	if (result == BUS_ERROR) {
 		return false;
 	}
@@ -150,13 +152,12 @@ bool port_is_zero(struct port *port, uint64_t address, uint64_t bytes, bool *zer
 {
 	*zero = true;
 	while (bytes) {
-		uint64_t part;
+		uint64_t part = bytes;
 		const uint8_t *host = port_run(port, address, false, &part);
 
 		if (!host) {
 			return false;
 		}
-		part = part < bytes ? part : bytes;
 		*zero = *zero && memory_is_zero(host, part);
 		address += part;
 		bytes -= part;

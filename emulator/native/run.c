@@ -26,6 +26,7 @@ bool core_init(struct machine *machine)
 	struct core *core = &machine->core;
 
 	core->trap.status = FSC_NONE;
+	machine->debug.leaving = DEBUG_NOWHERE;
 	if (uc_open(UC_ARCH_ARM64, UC_MODE_ARM, &core->engine) != UC_ERR_OK) {
 		return false;
 	}
@@ -112,7 +113,9 @@ static void resolve_refusal(struct machine *machine)
 		address = fault_address(&access, refusal.page);
 		refusal.fault.transfer = load_store_syndrome(&access);
 	}
-	if (refusal.fault.status != FSC_NONE) {
+	if (machine->debug.refused) {
+		debug_watched_instruction(machine, decoded ? &access : NULL);
+	} else if (refusal.fault.status != FSC_NONE) {
 		exception_abort(machine, &refusal.fault, refusal.access, address);
 	} else if (decoded && access.elements > 0) {
 		load_store_perform(machine, &access, pc);
@@ -140,6 +143,7 @@ static uc_err enter(struct machine *machine)
 	core_call_attention(machine); /* the block hook finds out whether anything asks for it */
 	core->block_bytes = 0;
 	core->refusal.pending = false;
+	machine->debug.refused = false;
 	return uc_emu_start(core->engine, core_read_register(machine, REGISTER_PC), 0, 0, 0);
 }
 
@@ -206,6 +210,32 @@ void core_semihosting_called(struct machine *machine, uint64_t pc)
 	uc_emu_stop(machine->core.engine);
 }
 
+/* What is set to stop the run has stopped it. */
+static bool stopped_for_debugger(struct machine *machine, const struct position *begun, enum stop_reason *reason)
+{
+	struct debug *debug = &machine->debug;
+	struct position now;
+
+	if (debug->at_event) {
+		debug->at_event = false;
+		*reason = STOP_AT_EVENT;
+		return true;
+	}
+	if (debug->accessed) {
+		debug->accessed = false;
+		*reason = STOP_WATCHPOINT;
+		return true;
+	}
+	if (debug->at_breakpoint) {
+		debug->at_breakpoint = false;
+		*reason = STOP_BREAKPOINT;
+		return true;
+	}
+	debug_position(machine, &now);
+	*reason = STOP_STEP;
+	return debug->step && (now.instructions != begun->instructions || now.entries != begun->entries);
+}
+
 static enum stop_reason after_engine(struct machine *machine, uc_err error, bool *stop)
 {
 	struct core *core = &machine->core;
@@ -233,7 +263,9 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 		snprintf(machine->error, sizeof machine->error, "the engine stopped at %#llx: %s", (unsigned long long)pc,
 			 uc_strerror(error));
 		return STOP_LOST;
-	} else if (!core->held && is_wfi(machine, pc - 4)) {
+	} else if (machine->debug.at_event && !core->held) {
+		core_uncount_rest_of_block(core, pc);
+	} else if (!machine->debug.at_breakpoint && !core->held && is_wfi(machine, pc - 4)) {
 		return STOP_WFI;
 	}
 	*stop = exception_stuck(machine);
@@ -249,10 +281,27 @@ static void on_sigint(int number)
 	}
 }
 
+/* The one instruction whose access to a watched page was refused. */
+static enum stop_reason run_watched_instruction(struct machine *machine, bool *stop)
+{
+	uint64_t before = machine->core.instructions;
+	enum stop_reason reason;
+
+	machine->core.limit = before + 1;
+	machine->debug.permitting = true;
+	reason = after_engine(machine, run_engine(machine), stop);
+	machine->debug.permitting = false;
+	core_flush(machine);
+	debug_watched_instruction_ran(machine, machine->core.instructions > before);
+	return reason;
+}
+
 static enum stop_reason run(struct machine *machine, uint64_t limit)
 {
 	struct core *core = &machine->core;
+	struct position begun;
 
+	debug_position(machine, &begun);
 	for (;;) {
 		uint64_t due = dma_next_due(machine);
 		enum stop_reason reason;
@@ -268,6 +317,9 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		if (core_interrupted) {
 			return STOP_INTERRUPTED;
 		}
+		if (stopped_for_debugger(machine, &begun, &reason)) {
+			return reason;
+		}
 		if (events_full(machine)) {
 			return STOP_EVENTS;
 		}
@@ -278,14 +330,21 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		if (core->instructions >= limit) {
 			return STOP_BUDGET;
 		}
-		if (core->serror_pending) {
-			exception_serror(machine);
+		if (core->serror_pending && exception_serror(machine)) {
+			continue;
 		}
 		if (returns_was_illegal(machine)) {
 			exception_illegal_state(machine);
 		}
 		core->limit = due < limit ? due : limit;
-		reason = after_engine(machine, run_engine(machine), &stop);
+		if (machine->debug.step && core->instructions + 1 < core->limit) {
+			core->limit = core->instructions + 1;
+		}
+		if (machine->debug.alone) {
+			reason = run_watched_instruction(machine, &stop);
+		} else {
+			reason = after_engine(machine, run_engine(machine), &stop);
+		}
 		if (stop) {
 			return reason;
 		}

@@ -8,6 +8,7 @@ uint8_t *walk_next(struct walk *walk, uint64_t wanted, uint64_t *bytes)
 	uint8_t *host;
 
 	if (walk->left == 0) {
+		walk->left = UINT64_MAX;
 		walk->host = port_run(walk->port, walk->address, walk->write, &walk->left);
 		if (walk->host == NULL) {
 			walk->left = 0;

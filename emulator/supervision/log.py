@@ -36,7 +36,7 @@ class GotLost:
     events: int
 
 
-Entry: TypeAlias = "int | bytes | None | PortAbort | Ran | GotLost"
+Entry: TypeAlias = "int | bytes | PortAbort | Ran | GotLost | None"
 
 
 class Mode(enum.Enum):

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from emulator.memory_map import GIB, MIB
 from flexserve.commands.parameters import Size, as_json
+from flexserve.errors import UserError
 
 
 @click.group()
@@ -47,6 +48,42 @@ def smc(as_json: bool) -> None:
     ):
         if rate is not None:
             table.add_row(what, f"{rate:,.0f}", f"{rate / bare.qemu_per_s:.2f}" if bare.qemu_per_s else "")
+    Console(highlight=False).print(table)
+
+
+@bench.command("exec")
+@as_json
+def exec_(as_json: bool) -> None:
+    """Compute, memory and SMC loops on `flexserve exec`, beside the same images on QEMU."""
+    from firmware.build import image_path
+    from flexserve.bench_exec import ROUNDS, BenchError, compare, runs
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
+        task = progress.add_task("running both", total=ROUNDS * runs())
+        try:
+            figures = compare(
+                image_path("yardstick").read_bytes(),
+                image_path("smc_loop").read_bytes(),
+                lambda: progress.advance(task),
+            )
+        except BenchError as error:
+            raise UserError(str(error)) from error
+    if figures.missing:
+        click.echo(f"no figure of QEMU's: {figures.missing}", err=True)
+    if as_json:
+        values = dataclasses.asdict(figures)
+        del values["missing"]
+        click.echo(json.dumps(values))
+        return
+    table = Table("what", "a second", "of QEMU's", box=None, header_style="dim", pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    kinds = {
+        name: (rate, getattr(figures.qemu, name, None)) for name, rate in dataclasses.asdict(figures.ours).items()
+    }
+    for what, (ours, qemu) in {**figures.kernels, **kinds}.items():
+        table.add_row(what, f"{ours:,.0f}", f"{ours / qemu:.2f}" if qemu else "")
     Console(highlight=False).print(table)
 
 

@@ -117,6 +117,8 @@ patched:
 class Latch:
     """A device that remembers what it was asked."""
 
+    held = ()
+
     def __init__(self, guest: Guest, value: int = 0) -> None:
         self.guest = guest
         self.value = value

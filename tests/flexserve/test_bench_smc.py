@@ -15,7 +15,7 @@ needs_qemu = pytest.mark.skipif(not qemu_peer.is_available(), reason=f"{qemu_pee
 
 def test_count_is_set_in_the_image() -> None:
     content = image_path("smc_loop").read_bytes()
-    image = Image.parse("loop", qemu_peer.with_count(content, 0x1122_3344))
+    image = Image.parse("loop", qemu_peer.with_words(content, {"smc_loop_count": 0x1122_3344}))
     segment = next(s for s in image.segments if s.address <= image.symbols["smc_loop_count"] < s.address + s.size)
     offset = image.symbols["smc_loop_count"] - segment.address
     assert int.from_bytes(segment.data[offset : offset + 8], "little") == 0x1122_3344
@@ -23,7 +23,7 @@ def test_count_is_set_in_the_image() -> None:
 
 def test_image_without_a_count_is_refused() -> None:
     with pytest.raises(ValueError, match="no symbol smc_loop_count"):
-        qemu_peer.with_count(image_path("monitor").read_bytes(), 1)
+        qemu_peer.with_words(image_path("monitor").read_bytes(), {"smc_loop_count": 1})
 
 
 def test_loop_runs_on_our_core(monkeypatch: pytest.MonkeyPatch) -> None:
