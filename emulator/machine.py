@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from emulator.core import Core
 from emulator.devices.device import BusError
@@ -59,11 +59,13 @@ class Stop:
 class MmioDevice(Protocol):
     """A device as the bus sees it; it raises BusError to refuse an access.
 
-    ``values`` (registers by offset) and the attributes that ``held`` names are its state: integers, or sequences of them.
+    Its state: ``values`` (registers by offset), and attributes that ``held`` names (integers, or sequences of them).
     """
 
     values: dict[int, int]
-    held: ClassVar[tuple[str, ...]]
+
+    @property
+    def held(self) -> tuple[str, ...]: ...
 
     def read(self, offset: int, size: int, secure: bool) -> int: ...
 

@@ -12,7 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
 from emulator.memory_map import PAGE_SIZE
 from emulator.native import ffi, lib
@@ -40,7 +40,9 @@ class Holder(Protocol):
     """What has state: registers by offset, and the attributes that ``held`` names (integers, or sequences of them)."""
 
     values: dict[int, int]
-    held: ClassVar[tuple[str, ...]]
+
+    @property
+    def held(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class StateKeeper:
         size = ffi.new("uint64_t *")
         for channel in range(CHANNELS):
             medium = lib.state_medium(self._native, channel, size)
-            if medium != ffi.NULL:
+            if medium:
                 yield channel, memoryview(ffi.buffer(medium, size[0]))
 
     def _saved_medium(self, channel: int, view: memoryview) -> bytes:

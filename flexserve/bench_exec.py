@@ -1,7 +1,7 @@
-"""`bench exec`: the same images on `flexserve exec` and on QEMU, in instructions or SMC round trips a second of host time.
+"""`bench exec`: the same images on `flexserve exec` and on QEMU, in instructions or SMC round trips a second.
 
 Each image runs as a process of its own on either side, with a small and with a large count; the difference of the two
-is what counts, so that start, loading and first translation cancel. The sides take turns, so that a busy host slows both.
+is what counts, so that start, loading and first translation cancel. The sides take turns: a busy host slows both.
 """
 
 from __future__ import annotations

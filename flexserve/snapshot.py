@@ -1,8 +1,8 @@
 """Snapshots as files: a whole phone in the middle of a run, with both of its kernels, for any host.
 
-A file holds the recipe of the run, the machine's state, and what the Python kernels had learned from the machine by then:
-whoever opens it runs them again from their beginning against that log (emulator/supervision/log.py). It is a zip archive;
-docs/snapshots.md lists its members.
+A file holds the recipe of the run, the machine's state, and what the Python kernels had learned from the machine by
+then: whoever opens it runs them again from their beginning against that log (emulator/supervision/log.py). It is a zip
+archive; docs/snapshots.md lists its members.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from emulator.debug.edit import Edit, SetMemory, SetRegister, SetSystemRegister, SetVector
 from emulator.debug.timeline import Moment, Timeline
@@ -31,7 +29,8 @@ from .errors import UserError
 from .recipe import Recipe, read
 
 FORMAT, VERSION = "flexserve snapshot", 1
-HEADER, LOG, EVENTS, NOTICES, EDITS, STATE = "header.json", "log.json", "events.json", "notices.json", "edits.json", "state"
+HEADER, LOG, EVENTS, NOTICES = "header.json", "log.json", "events.json", "notices.json"
+EDITS, STATE = "edits.json", "state"
 LARGEST_MEMBER = 1 << 32  # bytes, unpacked
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member: the same snapshot is the same file
 IMAGES = ("monitor", "gate", "probe")
@@ -114,7 +113,7 @@ def _header(path: Path, content: bytes) -> tuple[Recipe, Position]:
             "save it again with the flexserve that reads it"
         )
     if header["firmware"] != firmware_digest():
-        raise UserError(f"{path} was saved with other firmware: check out and build what it was saved with, or save anew")
+        raise UserError(f"{path} was saved with other firmware: build what it was saved with, or save anew")
     return read(header["recipe"]), Position(*(int(number) for number in header["position"]))
 
 
@@ -130,7 +129,9 @@ def _dump(value: object) -> bytes:
 
 def _dump_edit(edit: Edit) -> dict[str, object]:
     values = dataclasses.asdict(edit)
-    return {"kind": type(edit).__name__, **{k: b64encode(v).decode() if isinstance(v, bytes) else v for k, v in values.items()}}
+    if isinstance(edit, SetMemory):
+        values["data"] = b64encode(edit.data).decode()
+    return {"kind": type(edit).__name__, **values}
 
 
 def _load_edit(values: dict[str, object]) -> Edit:

@@ -125,7 +125,9 @@ STOPS = {StopReason.BREAKPOINT: Reason.BREAKPOINT, StopReason.WATCHPOINT: Reason
 
 
 class Timeline:
-    """Of the run that ``start`` does on the stage that it is given; stands ``at`` a moment of it, or at its first instruction.
+    """Of the run that ``start`` does on the stage that it is given.
+
+    It begins ``at`` a moment of that run, or at the first instruction.
 
     ``kinds``: the events to remember. Raises what ``start`` raises before the machine first runs.
     """
@@ -145,9 +147,9 @@ class Timeline:
         self._edited = 0  # edits that the machine has had
         self._snapshots: list[Snapshot] = []
         self._machine: SupervisedMachine | None = None
+        self._ending: Ending | None = None
         self._begin([], [])
-        if self._ending and self._ending.failure:
-            raise self._ending.failure
+        self._raise_failure()
         self.snapshot()
         if at:
             self._edits, self._edited, self.notices = at.edits, len(at.edits), at.notices
@@ -362,6 +364,10 @@ class Timeline:
         self._ending = None
         self._driver = greenlet(self._drive)
         self._go_on()
+
+    def _raise_failure(self) -> None:
+        if self._ending and self._ending.failure:
+            raise self._ending.failure
 
     def _drive(self) -> None:
         try:

@@ -169,6 +169,7 @@ static void core_fields(struct machine *machine, struct stream *stream)
 	FIELD_OF(stream, machine->debug.entries);
 	FIELD_OF(stream, core->halted);
 	FIELD_OF(stream, core->serror_pending);
+	FIELD_OF(stream, core->doubtful_returns);
 	for (unsigned i = 0; i < TIMERS; i++) {
 		FIELD_OF(stream, core->timer_control[i]);
 	}

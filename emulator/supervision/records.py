@@ -34,7 +34,8 @@ def dump_events(events: Sequence[Event]) -> bytes:
 def load_events(data: bytes) -> list[Event]:
     """Raises ValueError for anything that `dump_events` did not write."""
     try:
-        return [Event(EventKind[kind], _integer(at), tuple(map(_integer, args))) for kind, at, *args in json.loads(data)]
+        rows = json.loads(data)
+        return [Event(EventKind[kind], _integer(at), tuple(map(_integer, args))) for kind, at, *args in rows]
     except (TypeError, KeyError) as error:
         raise ValueError(f"damaged history: {error!r}") from error
 

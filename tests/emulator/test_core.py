@@ -117,7 +117,7 @@ patched:
 class Latch:
     """A device that remembers what it was asked."""
 
-    held = ()
+    held: tuple[str, ...] = ()
 
     def __init__(self, guest: Guest, value: int = 0) -> None:
         self.guest = guest

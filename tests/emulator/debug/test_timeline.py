@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from emulator.debug.edit import SetRegister
 from emulator.debug.timeline import Reason, Stage, StopSet, Timeline
 from emulator.events import Event, EventKind
+from emulator.gate import Notice
 from emulator.machine import Machine
 from emulator.memory_map import DRAM_MIN, DramLayout
 from tests.emulator.bare import CODE, assemble, open_dram
@@ -64,6 +65,9 @@ class PlainStage:
     def create_machine(self, layout: DramLayout) -> Machine:
         self.made = Machine(layout)
         return self.made
+
+    def show(self, notice: Notice) -> None:
+        raise AssertionError(notice)
 
 
 @pytest.fixture
@@ -212,7 +216,7 @@ def test_lost_machine_can_be_walked_back() -> None:
 
 
 def test_driver_that_fails_before_it_runs_is_said() -> None:
-    def fail(stage: Stage) -> None:
+    def fail(_: Stage) -> None:
         raise ValueError("no such model")
 
     with pytest.raises(ValueError, match="no such model"):

@@ -1,0 +1,148 @@
+"""A snapshot in a file is the run, with both kernels, in the middle; and damaged ones are refused in one line."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.debug.edit import SetMemory
+from emulator.debug.timeline import Reason, StopSet, Timeline
+from emulator.events import EventKind
+from emulator.memory_map import PROBE_IMAGE_BASE
+from flexserve import snapshot
+from flexserve.errors import UserError
+from flexserve.recipe import PlainStage, Recipe, parse
+
+RUNS = (["--tokens", "3", "--recall", "40@2"], ["attack", "dma-write-locked"], ["attack", "registers-el1"])
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return parse(["--tokens", "2"])
+
+
+@pytest.fixture(scope="module")
+def saved(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("snapshot") / "run.snapshot"
+    with closing(Timeline(recipe.drive)) as timeline:
+        timeline.resume(StopSet(kinds=frozenset({EventKind.SMC}), when=lambda event: event.instruction > 9_000_000))
+        snapshot.save(path, recipe, timeline)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def file(saved: bytes, tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "copy.snapshot"
+    path.write_bytes(saved)
+    yield path
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("arguments", RUNS, ids=" ".join)
+def test_watched_run_gives_what_a_plain_one_gives(arguments: list[str]) -> None:
+    recipe = parse(arguments)
+    with closing(Timeline(recipe.drive)) as timeline:
+        assert timeline.resume().reason is Reason.ENDED
+        assert timeline.result == recipe.drive(PlainStage())
+
+
+@pytest.mark.parametrize("arguments", RUNS, ids=" ".join)
+def test_run_goes_on_from_any_position_as_it_did(arguments: list[str]) -> None:
+    with closing(Timeline(parse(arguments).drive)) as timeline:
+        timeline.resume()
+        result, events, end = timeline.result, list(timeline.events), timeline.position
+        for part in (9, 5, 1):
+            timeline.seek(type(end)(end.instructions * part // 10, 0))
+            timeline.resume()
+            assert (timeline.result, timeline.events, timeline.position) == (result, events, end)
+
+
+def test_run_goes_on_from_a_file(file: Path, recipe: Recipe) -> None:
+    again, timeline = snapshot.load(file)
+    assert again == recipe
+    with closing(timeline):
+        here = timeline.position
+        assert timeline.resume().reason is Reason.ENDED
+        assert timeline.result == recipe.drive(PlainStage())
+        timeline.seek(timeline.start)
+        timeline.seek(here)
+        assert timeline.resume().reason is Reason.ENDED
+        assert timeline.result == recipe.drive(PlainStage())
+
+
+def test_same_moment_is_the_same_file(file: Path, saved: bytes) -> None:
+    recipe, timeline = snapshot.load(file)
+    with closing(timeline):
+        snapshot.save(file, recipe, timeline)
+    assert file.read_bytes() == saved
+
+
+def test_edits_are_in_the_file(file: Path) -> None:
+    recipe, timeline = snapshot.load(file)
+    with closing(timeline):
+        timeline.edit(SetMemory(PROBE_IMAGE_BASE, b"edited"))
+        here = timeline.position
+        snapshot.save(file, recipe, timeline)
+    recipe, timeline = snapshot.load(file)
+    with closing(timeline):
+        timeline.seek(timeline.start)
+        assert timeline.machine.read_physical(PROBE_IMAGE_BASE, 6) != b"edited"
+        timeline.seek(here)
+        assert timeline.machine.read_physical(PROBE_IMAGE_BASE, 6) == b"edited"
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damaged_file_is_refused_in_words(saved: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "snapshot"
+    content = bytearray(saved)
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    try:
+        _, timeline = snapshot.load(path)
+    except UserError as error:
+        assert str(path) in str(error)
+    else:
+        timeline.close()
+
+
+def rewrite(file: Path, old: bytes, new: bytes) -> None:
+    """In the header."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members[snapshot.HEADER] = members[snapshot.HEADER].replace(old, new)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_other_version_is_refused(file: Path) -> None:
+    rewrite(file, b'"version": 1', b'"version": 2')
+    with pytest.raises(UserError, match="version 2 of the format, this is version 1"):
+        snapshot.load(file)
+
+
+def test_other_firmware_is_refused(file: Path) -> None:
+    rewrite(file, b'"firmware": "', b'"firmware": "0')
+    with pytest.raises(UserError, match="other firmware"):
+        snapshot.load(file)
+
+
+def test_absent_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file"):
+        snapshot.load(tmp_path / "absent")
+
+
+def test_unwritable_place_is_said(file: Path, tmp_path: Path) -> None:
+    recipe, timeline = snapshot.load(file)
+    with closing(timeline), pytest.raises(UserError, match="No such file"):
+        snapshot.save(tmp_path / "absent" / "snapshot", recipe, timeline)
