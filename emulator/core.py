@@ -36,6 +36,7 @@ SYSTEM_REGISTERS = {
     "TPIDR_EL0": (3, 3, 13, 0, 2),
     "TPIDRRO_EL0": (3, 3, 13, 0, 3),
     "CNTKCTL_EL1": (3, 0, 14, 1, 0),
+    "CNTFRQ_EL0": (3, 3, 14, 0, 0),
     "CNTP_CTL_EL0": (3, 3, 14, 2, 1),
     "CNTP_CVAL_EL0": (3, 3, 14, 2, 2),
     "CNTV_CTL_EL0": (3, 3, 14, 3, 1),

@@ -106,10 +106,10 @@ class Machine:
         self._devices[index] = device
         lib.machine_add_device(self.native, index, window.base, window.size, index if window in DEVICES else wired)
 
-    def add_flash(self, window: Window) -> None:
+    def add_flash(self, base: int, size: int) -> None:
         """Memory for flash devices to show. Raises MachineError."""
-        if not lib.machine_add_flash(self.native, window.base, window.size):
-            raise MachineError(f"the host gives no memory for {window.size // MIB} MiB of flash")
+        if not lib.machine_add_flash(self.native, base, size):
+            raise MachineError(f"the host gives no memory for {size // MIB} MiB of flash")
 
     def show_array(self, window: Window, shown: bool) -> None:
         """Whether reads and fetches of a flash device see its memory."""
@@ -199,6 +199,15 @@ class Machine:
                 raise Lost(self._describe_loss(pc))
             access = self.stops.last_access() if reason == lib.STOP_WATCHPOINT else None
             return Stop(StopReason(reason), pc - 4 if reason == lib.STOP_WFI else pc, access)
+
+    def halt(self) -> None:
+        """For devices: the machine stops after the instruction that it is at."""
+        lib.core_halt(self.native)
+
+    def time_to_next_event(self) -> int | None:
+        """Instructions until something happens by itself; None: nothing will."""
+        due = int(lib.core_next_event(self.native))
+        return None if due == NO_LIMIT else max(due - self.instructions, 0)
 
     def advance_to_next_event(self) -> bool:
         """Guest time jumps to the next event of a device, as in a WFI; False: nothing will ever happen."""

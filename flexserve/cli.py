@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "attack": "flexserve.commands.attack",
     "bench": "flexserve.commands.bench",
+    "exec": "flexserve.commands.exec",
     "pack": "flexserve.commands.pack",
     "run": "flexserve.commands.run",
 }

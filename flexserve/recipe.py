@@ -27,6 +27,7 @@ from .errors import UserError
 KINDS = {
     "run": ("flexserve.run_recipe", "RunRecipe"),
     "attack": ("flexserve.attack_recipe", "AttackRecipe"),
+    "exec": ("flexserve.exec_recipe", "ExecRecipe"),
 }
 DEFAULT_KIND = "run"
 

@@ -29,7 +29,8 @@ RECEIVE, TRANSMIT, RECEIVE_TIMEOUT = 1 << 4, 1 << 5, 1 << 6
 class Uart(Device):
     """PL011 UART (Arm DDI 0183).
 
-    ``output`` gathers what was sent; ``on_line`` is called with each complete line, without its newline.
+    ``output`` gathers what was sent; ``on_line`` is called with each complete line, without its newline, ``on_byte``
+    with each byte. ``on_look``: software looks at the flags and nothing has arrived (more may, by `receive`, at once).
     ``always_on``: transmitter and receiver work whatever CR says, as software that only knows QEMU's PL011 relies on.
     """
 
@@ -101,9 +102,13 @@ class Uart(Device):
         events: EventSink,
         on_line: Callable[[bytes], None] | None = None,
         *,
+        on_byte: Callable[[int], None] | None = None,
         always_on: bool = False,
+        on_look: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(window, events)
+        self._on_byte = on_byte
+        self._on_look = on_look
         self._always_on = always_on
         self.output = bytearray()
         self._line = bytearray()
@@ -133,6 +138,8 @@ class Uart(Device):
 
     @FR.on_read
     def _flags(self) -> int:
+        if self._on_look is not None and not self._received:
+            self._on_look()
         empty, full = not self._receiving(), len(self._received) >= FIFO_DEPTH and self._receiving()
         waiting = len(self._waiting)
         return empty << 4 | (waiting >= FIFO_DEPTH) << 5 | full << 6 | (not waiting) << 7
@@ -164,6 +171,8 @@ class Uart(Device):
             self._transmit_done = True
             byte = self._waiting.popleft()
             self.output.append(byte)
+            if self._on_byte is not None:
+                self._on_byte(byte)
             if byte != ord("\n"):
                 self._line.append(byte)
                 continue

@@ -23,9 +23,8 @@
 #define ENGINE_HVC 11
 #define ENGINE_SMC_TRAPPED 12
 #define ENGINE_SMC 13
-#define ENGINE_SEMIHOSTING 16
 
-#define SEMIHOSTING_IMMEDIATE 0xf000
+#define HLT_SEMIHOSTING 0xd45e0000 /* HLT #0xF000 */
 
 #define SCR_NS (1 << 0)
 #define HCR_TGE (1 << 27)
@@ -261,6 +260,15 @@ void exception_illegal_state(struct machine *machine)
 			 exception_syndrome(EC_ILLEGAL_STATE, 0), core_read_register(machine, REGISTER_PC));
 }
 
+/* The engine knows no debugger: HLT is undefined to it. EL0 may not call (as on QEMU). */
+static bool is_semihosting_call(struct machine *machine, uint64_t pc, unsigned level)
+{
+	uint32_t instruction;
+
+	return machine->core.semihosting && level > 0 && read_instruction(machine, pc, level, &instruction) &&
+	       instruction == HLT_SEMIHOSTING;
+}
+
 bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc, unsigned level)
 {
 	/* Whether an instruction is undefined or trapped, by level, SCR_EL3 and HCR_EL2, the engine has decided. */
@@ -282,15 +290,10 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		take_synchronous(machine, exception_default_target(machine, level), exception_syndrome(EC_BRK64, immediate(machine, pc, level)), pc);
 		return true;
 	case ENGINE_UNDEFINED:
-		if (!implementation_register(machine, pc, level)) {
-			take_refused(machine, pc, level);
-		}
-		return true;
-	case ENGINE_SEMIHOSTING: /* HLT: undefined without a debugger */
-		if (machine->core.semihosting && level > 0 && immediate(machine, pc, level) == SEMIHOSTING_IMMEDIATE) {
+		if (is_semihosting_call(machine, pc, level)) {
 			core_semihosting_called(machine, pc);
-		} else {
-			exception_undefined(machine);
+		} else if (!implementation_register(machine, pc, level)) {
+			take_refused(machine, pc, level);
 		}
 		return true;
 	case ENGINE_DATA_ABORT:

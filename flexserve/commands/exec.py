@@ -1,0 +1,188 @@
+"""`flexserve exec`: any image from EL3, on the board that QEMU's virt has too."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from emulator.machine import MachineError
+from emulator.memory_map import VIRT_COUNTER_HZ
+from flexserve.commands.parameters import as_json, dram
+from flexserve.errors import UserError
+from flexserve.exec_recipe import ExecRecipe
+from flexserve.exec_run import LINE_OF_DEBUGGER, LINE_OF_DEBUGGER_ERRORS, Outcome
+from flexserve.exec_screen import FileInput, Input, Screen, TerminalInput, outputs_of, raw_terminal, standard_input
+from flexserve.recipe import PlainStage
+
+STDIO, NOWHERE = "stdio", "none"
+UARTS = 2
+MAX_ADDRESS = (1 << 44) - 1
+DEFAULT_TIME = "2024-01-01T00:00:00"
+
+
+class Address(click.ParamType[int]):
+    """A physical address, decimal or 0x hexadecimal."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            address = int(str(value), 0)
+        except ValueError:
+            self.fail(f"{value!r} is not an address: write it as 0x48000000", param, ctx)
+        if not 0 <= address <= MAX_ADDRESS:
+            self.fail(f"{value} is not an address of 44 bits", param, ctx)
+        return address
+
+
+class Placed(click.ParamType[tuple[int, Path]]):
+    """ADDR=FILE."""
+
+    name = "addr=file"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, Path]:
+        if isinstance(value, tuple):
+            return value
+        address, equals, name = str(value).partition("=")
+        if not equals or not name:
+            self.fail(f"{value!r} is not ADDR=FILE, such as 0x48000000=kernel.bin", param, ctx)
+        return Address().convert(address, param, ctx), Path(name)
+
+
+class Moment(click.ParamType[int]):
+    """A time in UTC, as seconds since 1970 or as in ISO 8601."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if text.isdecimal() and int(text) < 1 << 32:
+            return int(text)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{value!r} is no time: write it as {DEFAULT_TIME}, or as seconds since 1970", param, ctx)
+        seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+        if not 0 <= seconds < 1 << 32:
+            self.fail(f"{value} is outside what the clock counts (1970 to 2106)", param, ctx)
+        return seconds
+
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("image", type=FILE)
+@click.option(
+    "--load", "loads", type=Placed(), multiple=True, metavar="ADDR=FILE",
+    help="Put a flat file into memory as well. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--entry", type=Address(), metavar="ADDR",
+    help="Where the core starts, and where a flat IMAGE lies. [default: an ELF file's entry; a flat one's is 0, flash]",
+)  # fmt: skip
+@click.option(
+    "--uart", "uarts", multiple=True, metavar="stdio|none|FILE",
+    help="Where UART0 goes; given again, UART1. [default: stdio, none]",
+)  # fmt: skip
+@click.option(
+    "--input", "typed", type=FILE, metavar="FILE",
+    help="What is typed at UART0. [default: standard input, where --uart stdio is]",
+)  # fmt: skip
+@dram
+@click.option("--dtb", type=FILE, metavar="FILE", help="A device tree in place of the board's own.")
+@click.option(
+    "--rtc", type=Moment(), default=DEFAULT_TIME, metavar="TIME", show_default=True,
+    help="What the real-time clock shows at first, in UTC.",
+)  # fmt: skip
+@click.option(
+    "--max-instructions", type=click.IntRange(1, (1 << 63) - 1), metavar="N",
+    help="Stop after N instructions, with exit status 124.",
+)  # fmt: skip
+@as_json
+def exec(as_json: bool, uarts: tuple[str, ...], **parameters: object) -> int:  # noqa: A001 - the command's name
+    """Run IMAGE, an ELF file or a flat binary, from EL3 on the board of QEMU's virt,secure=on.
+
+    Its exit status is what the image exits with (semihosting), 0 after a power-off or a reset, 124 if it did not end.
+    On a terminal, Ctrl-A x leaves.
+    """
+    if len(uarts) > UARTS:
+        raise click.UsageError(f"--uart was given {len(uarts)} times, and the board has {UARTS} UARTs")
+    recipe = ExecRecipe.from_parameters(parameters)
+    places = dict(enumerate((*uarts, *(STDIO, NOWHERE)[len(uarts) :])))
+    if as_json:
+        return _report(recipe, places)
+    with _files(places) as files:
+        source = _input(recipe, places)
+        console = outputs_of(files, sys.stdout.buffer, sys.stderr.buffer)
+        screen = Screen(source, console)
+        with raw_terminal() if isinstance(source, TerminalInput) else contextlib.nullcontext():
+            outcome = _run(recipe, screen)
+    if outcome.status or not outcome.by_itself:
+        click.echo(f"flexserve: {outcome.why}, at {outcome.pc:#x}; status {outcome.status}", err=True)
+    return outcome.status
+
+
+def _run(recipe: ExecRecipe, screen: Screen) -> Outcome:
+    try:
+        return recipe.run(PlainStage(), screen)
+    except MachineError as error:
+        raise UserError(str(error)) from error
+    finally:
+        screen.flush()
+
+
+def _report(recipe: ExecRecipe, places: Mapping[int, str]) -> int:
+    """What goes to stdio or nowhere is part of the JSON object."""
+    gathered = {line: io.BytesIO() for line in (*range(UARTS), LINE_OF_DEBUGGER, LINE_OF_DEBUGGER_ERRORS)}
+    with _files({line: place for line, place in places.items() if place not in {STDIO, NOWHERE}}) as files:
+        outcome = _run(recipe, Screen(_input(recipe, places), {**gathered, **files}))
+    text = {line: file.getvalue().decode(errors="replace") for line, file in gathered.items()}
+    report = {
+        "ended": outcome.why,
+        "status": outcome.status,
+        "pc": outcome.pc,
+        "instructions": outcome.instructions,
+        "guest_seconds": outcome.instructions / VIRT_COUNTER_HZ,
+        "uart0": text[0],
+        "uart1": text[1],
+        "semihosting": text[LINE_OF_DEBUGGER],
+        "semihosting_errors": text[LINE_OF_DEBUGGER_ERRORS],
+    }
+    click.echo(json.dumps(report))
+    return outcome.status
+
+
+def _input(recipe: ExecRecipe, places: Mapping[int, str]) -> Input:
+    if recipe.typed:
+        try:
+            return FileInput(recipe.typed.path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{recipe.typed.path}: {error.strerror}") from error
+    return standard_input() if places[0] == STDIO else FileInput(b"")
+
+
+@contextlib.contextmanager
+def _files(places: Mapping[int, str]) -> Iterator[dict[int, BinaryIO]]:
+    """The UARTs' files, closed afterwards. Raises UserError."""
+    with contextlib.ExitStack() as opened:
+        files: dict[int, BinaryIO] = {}
+        for line, place in places.items():
+            if place == STDIO:
+                files[line] = sys.stdout.buffer
+            elif place != NOWHERE:
+                try:
+                    files[line] = opened.enter_context(Path(place).open("wb"))
+                except OSError as error:
+                    raise UserError(f"{place}: {error.strerror}") from error
+        yield files
