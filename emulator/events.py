@@ -33,6 +33,8 @@ class EventKind(enum.IntEnum):
     DMA = lib.EVENT_DMA  # stream, input address, output address, bytes, write
     TLB = lib.EVENT_TLB  # op1, CRm, op2, operand
     NOTE = lib.EVENT_NOTE  # whatever Python puts into the stream
+    OWNERSHIP = lib.EVENT_OWNERSHIP  # first entry, count, old, new: a run of the watched table's bytes has changed
+    TOKEN = lib.EVENT_TOKEN  # number, bytes of its text, the first 48 of them as words: an app showed a token
 
 
 class Filter(enum.IntEnum):
@@ -41,6 +43,9 @@ class Filter(enum.IntEnum):
     TZASC = lib.FILTER_TZASC
     TZPC = lib.FILTER_TZPC
     DECODE = lib.FILTER_DECODE  # nothing decodes the address
+
+
+AT_THE_END_OF_A_CALL = (EventKind.SMC_RETURN, EventKind.OWNERSHIP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +112,4 @@ class EventStream:
     def _select(self) -> None:
         wanted = self._wanted()
         lib.events_select(self._machine, sum(1 << kind for kind in wanted))
-        lib.core_watch_calls(self._machine, EventKind.SMC_RETURN in wanted)
+        lib.core_watch_calls(self._machine, not wanted.isdisjoint(AT_THE_END_OF_A_CALL))

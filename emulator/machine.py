@@ -145,6 +145,11 @@ class Machine:
         """What a device's register holds, without the side effects of a read. Raises KeyError where there is none."""
         return self._devices[device_windows().index(window)].values[offset]
 
+    def watch_table(self, base: int, size: int) -> None:
+        """Changes of the bytes in this table become OWNERSHIP events. Raises MachineError."""
+        if not lib.core_watch_table(self.native, base, size):
+            raise MachineError(f"the host gives no memory to watch a table of {size:,} bytes")
+
     def reset(self, entry: int) -> None:
         """Put the core at ``entry``, EL3, MMU off, everything masked."""
         lib.core_reset(self.native, entry)

@@ -6,11 +6,13 @@ from beginning to end.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.devices.board import populate
+from emulator.events import EventKind
 from emulator.gate import MEMORY_OPERATIONS, Argument, Arrival, FlowFactory, Gate, GateFault, Notice, Result
 from emulator.image import Image
 from emulator.machine import Machine, StopReason
@@ -26,6 +28,7 @@ from .meter import Meter
 
 Show = Callable[[Notice], None]
 
+TOKEN_BYTES = 48  # of a token's text in an event
 MAX_VAIN_WAITS = 1_000  # in a row
 
 
@@ -101,6 +104,8 @@ class System:
     ) -> None:
         images = images or Images.load()
         self.machine = make_machine(DramLayout(dram_bytes))
+        self.machine.watch_table(self.machine.layout.ownership_base, self.machine.layout.pages)
+        self._show = show
         self.board = populate(self.machine, seed=seed, device_id=device_id)
         self.meter = Meter(self.machine.events)
         self._vain_waits = 0
@@ -122,7 +127,7 @@ class System:
             self.machine.port(World.NORMAL),
             MEMORY_OPERATIONS,
             self._clock,
-            show,
+            self._shown,
         )
         self.machine.reset(images.monitor.entry)
         for index, base in enumerate((secure_base, NORMAL_IMAGE_BASE)):
@@ -215,6 +220,13 @@ class System:
         self._vain_waits = 0 if self.machine.advance_to_next_event() else self._vain_waits + 1
         if self._vain_waits > MAX_VAIN_WAITS:
             raise GateFault("a kernel waits for what no device will bring")
+
+    def _shown(self, notice: Notice) -> None:
+        if notice.kind == "token":
+            text = notice.data[:TOKEN_BYTES].ljust(TOKEN_BYTES, b"\0")
+            words = struct.unpack(f"<{TOKEN_BYTES // 8}Q", text)
+            self.machine.events.emit(EventKind.TOKEN, notice.numbers[0], len(notice.data), *words)
+        self._show(notice)
 
     def _clock(self) -> int:
         return self.machine.instructions

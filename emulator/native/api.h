@@ -32,6 +32,8 @@ enum event_kind {
 	EVENT_DMA,           /* stream, input address, output address, bytes, write */
 	EVENT_TLB,           /* op1, crm, op2, operand: a TLBI was executed */
 	EVENT_NOTE,          /* whatever Python puts into the stream: kind, five words */
+	EVENT_OWNERSHIP,     /* first entry, count, old, new: a run of the watched table's bytes has changed */
+	EVENT_TOKEN,         /* number, bytes of its text, the first 48 of them as words: an app showed a token */
 };
 
 enum filter_kind { FILTER_TZASC, FILTER_TZPC, FILTER_DECODE };
@@ -79,6 +81,8 @@ void core_reset(struct machine *machine, uint64_t entry);
 void core_enable_semihosting(struct machine *machine);
 /* Watching calls to EL3 costs time: SMC_RETURN events and core_longest_call need it. */
 void core_watch_calls(struct machine *machine, bool watch);
+/* EVENT_OWNERSHIP tells of changes of this table's bytes, after each call to EL3. False: the host has no memory for it. */
+bool core_watch_table(struct machine *machine, uint64_t base, uint64_t bytes);
 /* The highest count of instructions executed between an SMC's arrival at EL3 and its return, since this was last asked. */
 uint64_t core_longest_call(struct machine *machine);
 

@@ -40,6 +40,7 @@ void core_watch_return(struct machine *machine)
 		return;
 	}
 	core->in_call = false;
+	core_compare_table(machine);
 	core->longest_call = length > core->longest_call ? length : core->longest_call;
 	event(machine, EVENT_SMC_RETURN, core_read_register(machine, 0), core_read_register(machine, 1),
 	      core_read_register(machine, 2), core_read_register(machine, 3), core_read_register(machine, 4),

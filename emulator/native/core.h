@@ -20,6 +20,8 @@ void core_note_scrubbing(struct machine *machine, uint64_t physical);
 void core_release_scrubbed(struct machine *machine);
 /* At a block after an SMC arrived at EL3: has it returned? */
 void core_watch_return(struct machine *machine);
+/* The call to EL3 has ended: has the watched table changed? */
+void core_compare_table(struct machine *machine);
 /* Something outside the guest asks the core to stop. */
 bool core_must_stop(struct machine *machine);
 /* The exception that the engine reports by number, as its CPU state describes it. */

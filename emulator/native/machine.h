@@ -265,6 +265,13 @@ struct core {
 	unsigned scrubbed_count;
 };
 
+/* A table in memory whose changes are events. */
+struct table {
+	uint64_t base;
+	uint64_t bytes;
+	uint8_t *known; /* what it held when it was last compared; NULL: there is none */
+};
+
 struct machine {
 	struct core core;
 	struct memory sram;
@@ -276,6 +283,7 @@ struct machine {
 	struct smmu smmu;
 	struct dma dma;
 	struct debug debug;
+	struct table table;
 	struct {
 		uint64_t base;
 		uint64_t bytes;

@@ -345,6 +345,37 @@ static void dma(struct machine *machine, struct stream *stream)
 	}
 }
 
+/* What the table held is what it holds, but for entries that a call which has not ended yet has changed. */
+static void table(struct machine *machine, struct stream *stream)
+{
+	struct table *table = &machine->table;
+	const uint8_t *now = table->known ? memory_at(machine, table->base) : NULL;
+	uint64_t bytes = put(stream, now ? table->bytes : 0, 8);
+
+	if (bytes != (now ? table->bytes : 0)) {
+		stream->failed = true;
+		return;
+	}
+	if (stream->direction == RESTORE) {
+		uint64_t index = 0;
+
+		if (bytes) {
+			memcpy(table->known, now, bytes);
+		}
+		while (!stream->failed && (index = put(stream, 0, 8)) < bytes) {
+			table->known[index] = (uint8_t)put(stream, 0, 1);
+		}
+		return;
+	}
+	for (uint64_t i = 0; i < bytes; i++) {
+		if (table->known[i] != now[i]) {
+			put(stream, i, 8);
+			put(stream, table->known[i], 1);
+		}
+	}
+	put(stream, bytes, 8);
+}
+
 static void devices(struct machine *machine, struct stream *stream)
 {
 	for (unsigned i = 0; i < MAX_DEVICES; i++) {
@@ -363,6 +394,7 @@ static void walk(struct machine *machine, struct stream *stream)
 	smmu(machine, stream);
 	dma(machine, stream);
 	devices(machine, stream);
+	table(machine, stream);
 }
 
 uint64_t state_bytes(struct machine *machine)
