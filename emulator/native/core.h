@@ -37,6 +37,13 @@ struct engine_exception engine_exception(struct core *core);
 bool returns_depend_on(const uc_arm64_cp_reg *reg);
 void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value);
 bool returns_was_illegal(struct machine *machine); /* PSTATE.IL is set */
+/* CPACR_EL1, CPTR_EL2 and CPTR_EL3 trap floating point: told before each write of one. */
+bool float_traps_depend_on(const uc_arm64_cp_reg *reg);
+void float_traps_on_write(struct machine *machine);
+bool float_traps_armed(struct machine *machine);
+/* A block that is about to be executed: notes its first instruction that a trap of floating point catches. */
+bool float_trap_in_block(struct machine *machine, uint64_t start, uint64_t bytes);
+void float_trap_take(struct machine *machine);
 bool core_add_hooks(struct machine *machine);
 /*
  * Call back, with the machine as user data, before each instruction from `first` to `last`; the callback may stop the

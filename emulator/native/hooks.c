@@ -27,21 +27,24 @@ bool core_must_stop(struct machine *machine)
 static void look_closer(struct machine *machine, uint64_t address)
 {
 	struct core *core = &machine->core;
+	bool part = core->part_bytes;
+	bool float_traps = float_traps_armed(machine);
 
-	if (core->part_bytes) {
+	if (part) {
 		core_uncount_rest_of_block(core, address + core->part_bytes);
 		core->part_bytes = 0;
 	}
 	if (core->in_call) {
 		core_watch_return(machine);
 	}
-	if (core->instructions > core->limit || address & 3 || core_must_stop(machine)) {
+	if (core->instructions > core->limit || address & 3 || core_must_stop(machine) ||
+	    (float_traps && !part && float_trap_in_block(machine, address, core->block_bytes))) {
 		core_uncount_rest_of_block(core, address);
 		core->held = true;
 		uc_emu_stop(core->engine); /* the block is not executed */
 		return;
 	}
-	core->quiet_until = core->in_call || core->serror_pending || core->doubtful_returns ? 0 : core->limit;
+	core->quiet_until = core->in_call || core->serror_pending || core->doubtful_returns || float_traps ? 0 : core->limit;
 	if (core_interrupted) {
 		core_call_attention(machine); /* the signal came in between */
 	}
@@ -219,6 +222,10 @@ static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp
 	uint64_t value = 0;
 
 	core_note_write(&machine->core, reg->op0, reg->crn);
+	if (float_traps_depend_on(reg)) {
+		float_traps_on_write(machine);
+		return 0;
+	}
 	if (returns_depend_on(reg)) {
 		uc_reg_read(engine, (int)source, &value);
 		returns_on_write(machine, reg, value);

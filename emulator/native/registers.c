@@ -81,6 +81,9 @@ void core_write_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsi
 	uc_arm64_cp_reg reg = {.crn = crn, .crm = crm, .op0 = op0, .op1 = op1, .op2 = op2, .val = value};
 
 	core_note_write(&machine->core, op0, crn);
+	if (float_traps_depend_on(&reg)) {
+		float_traps_on_write(machine);
+	}
 	uc_reg_write(machine->core.engine, UC_ARM64_REG_CP_REG, &reg);
 }
 

@@ -64,9 +64,17 @@ bool returns_depend_on(const uc_arm64_cp_reg *reg)
 void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value)
 {
 	bool doubtful = machine->core.doubtful_returns;
+	unsigned owner = reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1;
 
+	if (current_level(machine) < owner) {
+		return; /* undefined */
+	}
 	if (IS_SPSR(reg)) {
-		judge(machine, reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1, value, sysreg(machine, SCR_EL3),
+		if (!machine->core.was_below_el3) {
+			machine->core.was_below_el3 = true;
+			core_call_attention(machine);
+		}
+		judge(machine, owner, value, sysreg(machine, SCR_EL3),
 		      sysreg(machine, HCR_EL2));
 	} else if (IS_SCR(reg) && (doubtful || (value & (SCR_NS | SCR_RW)) != (SCR_NS | SCR_RW))) {
 		judge_again(machine, value, sysreg(machine, HCR_EL2));

@@ -19,6 +19,8 @@ void core_reset(struct machine *machine, uint64_t entry)
 	set_sysreg(machine, SCR_EL3, 1 << 10 | 0x30);
 	core_write_register(machine, REGISTER_PC, entry);
 	machine->core.halted = false;
+	machine->core.was_below_el3 = false;
+	machine->core.float_traps = FLOAT_TRAPS_UNKNOWN;
 }
 
 bool core_init(struct machine *machine)
@@ -140,6 +142,7 @@ static uc_err enter(struct machine *machine)
 	struct core *core = &machine->core;
 
 	core->held = false;
+	core->float_trap_at = 0;
 	core_call_attention(machine); /* the block hook finds out whether anything asks for it */
 	core->block_bytes = 0;
 	core->refusal.pending = false;
@@ -189,10 +192,19 @@ static uc_err run_engine(struct machine *machine)
 {
 	struct core *core = &machine->core;
 	uc_err error = enter(machine);
+	uint64_t pc = core_read_register(machine, REGISTER_PC);
 
-	if (error == UC_ERR_OK && core->held && !(core_read_register(machine, REGISTER_PC) & 3) &&
-	    !core_must_stop(machine) && core->instructions < core->limit) {
-		error = enter_part_of_block(machine, core->limit - core->instructions);
+	if (error == UC_ERR_OK && core->held && !(pc & 3) && !core_must_stop(machine) && core->instructions < core->limit) {
+		uint64_t trap_at = core->float_trap_at;
+		uint64_t count = core->limit - core->instructions;
+
+		if (trap_at && (trap_at - pc) / 4 < count) {
+			count = (trap_at - pc) / 4;
+		}
+		if (count) {
+			error = enter_part_of_block(machine, count);
+		}
+		core->float_trap_at = trap_at;
 	}
 	return error;
 }
@@ -335,6 +347,10 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		}
 		if (returns_was_illegal(machine)) {
 			exception_illegal_state(machine);
+		}
+		if (core->float_trap_at && core->float_trap_at == core_read_register(machine, REGISTER_PC)) {
+			float_trap_take(machine);
+			continue;
 		}
 		core->limit = due < limit ? due : limit;
 		if (machine->debug.step && core->instructions + 1 < core->limit) {

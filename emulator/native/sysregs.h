@@ -3,6 +3,7 @@
 #define SYSREGS_H
 
 #define SCTLR_EL1 3, 0, 1, 0, 0
+#define CPACR_EL1 3, 0, 1, 0, 2
 #define TTBR0_EL1 3, 0, 2, 0, 0
 #define TTBR1_EL1 3, 0, 2, 0, 1
 #define TCR_EL1 3, 0, 2, 0, 2
@@ -19,6 +20,7 @@
 #define CNTKCTL_EL1 3, 0, 14, 1, 0
 #define SCTLR_EL2 3, 4, 1, 0, 0
 #define HCR_EL2 3, 4, 1, 1, 0
+#define CPTR_EL2 3, 4, 1, 1, 2
 #define TTBR0_EL2 3, 4, 2, 0, 0
 #define TCR_EL2 3, 4, 2, 0, 2
 #define VTTBR_EL2 3, 4, 2, 1, 0
@@ -28,6 +30,7 @@
 #define MAIR_EL2 3, 4, 10, 2, 0
 #define SCTLR_EL3 3, 6, 1, 0, 0
 #define SCR_EL3 3, 6, 1, 1, 0
+#define CPTR_EL3 3, 6, 1, 1, 2
 #define TTBR0_EL3 3, 6, 2, 0, 0
 #define TCR_EL3 3, 6, 2, 0, 2
 #define SPSR_EL3 3, 6, 4, 0, 0

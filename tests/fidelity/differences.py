@@ -57,7 +57,7 @@ KNOWN = (
     Known(
         "Condition flags at the vector",
         "Taking an exception leaves PSTATE.NZCV as it was (Arm ARM, AArch64.TakeException). QEMU clears the flags.",
-        ("eret/*-flags-*",),
+        ("eret/*-flags-*", "fp/*-fpen1-3"),
         ("pstate", "SPSR_EL3"),
         bits=0xF << 28,
     ),
@@ -79,6 +79,18 @@ KNOWN = (
         "The Cortex-A72 reports them as an asynchronous SError (DDI 0488, 7.2.3), as we do; here it is masked and stays"
         " pending. QEMU takes a synchronous data abort.",
         ("stage1/*-nothing-there-*-write",),
+    ),
+    Known(
+        "Alignment checks",
+        "The engine performs loads and stores inline and checks the alignment of exclusives only: SCTLR_ELx.A and the"
+        " rule for load-acquire and store-release have no effect. A check would cost a call for every access.",
+        ("align/*-a1-[01]-*", "align/*-a0-*-3[2-7]"),
+    ),
+    Known(
+        "Instructions out of device registers",
+        "A fetch from a device is an external abort here. QEMU executes what the device's registers read as. (Software"
+        " must not do it: Arm ARM, B2.7.2.)",
+        ("pc/*-device",),
     ),
     Known(
         "Performance counters",

@@ -110,10 +110,15 @@ next_case:
 	tlbi	alle1
 	dsb	sy
 	isb
+	mov	x0, #SEED_HIGH
+	lsl	x0, x0, #48
+	fmov	d0, x0
+	mov	v0.d[1], x0
+	mov	v1.16b, v0.16b
 	adr	x9, row
 	ldr	x9, [x9]
 	ldr	x0, [x9]
-	blr	x0			/* setup */
+	blr	x0			/* setup, which may trap floating point */
 	ldr	x9, row
 	ldr	x0, [x9, #32]
 	msr	scr_el3, x0
@@ -123,9 +128,6 @@ next_case:
 	msr	elr_el3, x0		/* body */
 	mov	x0, #SEED_HIGH
 	lsl	x0, x0, #48
-	fmov	d0, x0
-	mov	v0.d[1], x0
-	mov	v1.16b, v0.16b
 	.irp	number, 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30
 	add	x\number, x0, #\number
 	.endr

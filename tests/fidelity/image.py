@@ -14,7 +14,7 @@ from tests.fidelity.case import HARNESS, SCR, SCR_NS, Case
 FOLDER = Path(__file__).resolve().parent
 COMPILER = (
     *(sys.executable, "-m", "ziglang", "cc"),
-    *("-target", "aarch64-freestanding-none", "-mcpu=generic+el2vmsa+el3+crc"),
+    *("-target", "aarch64-freestanding-none", "-mcpu=generic+el2vmsa+el3+crc+aes+sha2"),
     *("-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,--entry=harness_start", "-x", "assembler-with-cpp"),
 )
 SCRIPT = f"""ENTRY(harness_start)

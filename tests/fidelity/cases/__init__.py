@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.fidelity.case import Case
 from tests.fidelity.cases import (
+    alignment,
     exceptions,
+    floating_point,
     maintenance,
     returns,
     stage1,
@@ -15,7 +17,19 @@ from tests.fidelity.cases import (
     traps,
 )
 
-MODULES = (exceptions, maintenance, returns, stage1, stage2, sysreg_access, sysreg_space, sysreg_values, traps)
+MODULES = (
+    alignment,
+    exceptions,
+    floating_point,
+    maintenance,
+    returns,
+    stage1,
+    stage2,
+    sysreg_access,
+    sysreg_space,
+    sysreg_values,
+    traps,
+)
 
 
 def corpus() -> list[Case]:

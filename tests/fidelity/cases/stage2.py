@@ -152,8 +152,9 @@ def syndromes() -> Iterator[Case]:
             body = [*load("x2", WHERE + 0x40), "mov x3, #0x10", instruction]
             short = instruction.replace(" ", "_").replace("/", "")
             yield Case(f"syndrome/{number}-{name}-{short}", 1, body, direct(second))
-        first = {**stage1_entries(3, 0)}
-        yield Case(f"syndrome/{number}-stage1", 1, body, [*store(first), *enable_stage1(1)])
+            if not flags:
+                first = stage1_entries(3, 0)
+                yield Case(f"syndrome/{number}-stage1", 1, body, [*store(first), *enable_stage1(1)])
 
 
 def cases() -> Iterator[Case]:
