@@ -15,7 +15,7 @@ from emulator.events import EventStream
 from emulator.image import Image
 from emulator.memory_map import DEVICES, DRAM_BASE, MIB, SECURE_SRAM, DramLayout, Reach, Window, device_windows
 from emulator.native import ffi, lib
-from emulator.state import MachineState, StateKeeper
+from emulator.state import Holder, MachineState, StateKeeper
 from emulator.stops import Access, Position, Stops
 from emulator.world import World
 from emulator.world_port import WorldPort
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from emulator.native._native import Pointer
 
 NO_LIMIT = (1 << 64) - 1
+FIRST_KEPT = 1000  # number of the first holder of state that is no device
 
 
 class MachineError(Exception):
@@ -87,6 +88,7 @@ class Machine:
         self.stops = Stops(self.native)
         self._keeper = StateKeeper(self.native)
         self._devices: dict[int, MmioDevice] = {}
+        self._kept: dict[int, Holder] = {}
         self._failure: BaseException | None = None
         self._semihosting: Callable[[], None] = lambda: None
         _machines[int(ffi.cast("uintptr_t", self.native))] = self
@@ -105,6 +107,14 @@ class Machine:
         wired = lib.PROTECTION_OPEN if window.reach is Reach.NORMAL else lib.PROTECTION_SECURE
         self._devices[index] = device
         lib.machine_add_device(self.native, index, window.base, window.size, index if window in DEVICES else wired)
+
+    def keep(self, holder: Holder) -> None:
+        """``holder`` is no device, but its state is part of this machine's."""
+        self._kept[FIRST_KEPT + len(self._kept)] = holder
+
+    def ask(self, question: Callable[[], int]) -> int:
+        """``question()``: whatever else a driver learns from what it has put around the machine, or does to it."""
+        return question()
 
     def add_flash(self, base: int, size: int) -> None:
         """Memory for flash devices to show. Raises MachineError."""
@@ -156,14 +166,14 @@ class Machine:
 
     def save(self) -> MachineState:
         """All that the guest could ever see of this machine; costs what has changed since the last `save`."""
-        return self._keeper.save(self._devices)
+        return self._keeper.save({**self._devices, **self._kept})
 
     def restore(self, state: MachineState) -> None:
         """Be in ``state``, that of a machine put together like this one.
 
         Raises StateError; the machine is then of no use.
         """
-        self._keeper.restore(state, self._devices)
+        self._keeper.restore(state, {**self._devices, **self._kept})
 
     def port(self, world: World) -> WorldPort:
         return WorldPort(self.native, world)

@@ -13,7 +13,8 @@ from .exec_run import Outcome, Screen, drive
 from .exec_screen import FileInput
 from .recipe import FileReference, Recipe, Stage
 
-UART = "uart"  # the notice of a byte that was sent: which UART, or how semihosting names its streams
+LINE = "line"  # the notice of a line that a UART sent: which UART
+PRINT = "print"  # the notice of what semihosting prints: whether as an error
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,20 @@ class ExecRecipe(Recipe):
 
 
 class _Watched:
-    """A screen for a run without a user: what the board sends goes to the stage."""
+    """A screen for a run without a user: what the board says goes to the stage, line by line."""
 
     def __init__(self, stage: Stage, typed: FileInput) -> None:
         self._stage = stage
         self._typed = typed
 
-    def output(self, line: int, data: bytes) -> None:
-        self._stage.show(Notice(UART, (line,), data))
+    def sent(self, uart: int, byte: int) -> None:
+        """Comes with its line."""
 
-    def read(self, *, wanted: bool, idle_seconds: float) -> bytes | None:
-        return self._typed.read(wanted=wanted, idle_seconds=idle_seconds)
+    def sent_line(self, uart: int, line: bytes) -> None:
+        self._stage.show(Notice(LINE, (uart,), line))
+
+    def print(self, data: bytes, *, error: bool) -> None:
+        self._stage.show(Notice(PRINT, (int(error),), data))
+
+    def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
+        return self._typed.read(taken, wanted=wanted, idle_seconds=idle_seconds)

@@ -9,18 +9,16 @@ import stat
 import sys
 import termios
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from .exec_run import LINE_OF_DEBUGGER, LINE_OF_DEBUGGER_ERRORS, Left
+from emulator.virt.console import Source
+
+from .exec_run import Left
 
 PIPE_PATIENCE_SECONDS = 1.0
 ESCAPE, LEAVE = 0x01, ord("x")  # Ctrl-A, as on QEMU's terminal
 CHUNK = 4096
 LOCAL_FLAGS, CONTROL_CHARACTERS, INPUT_FLAGS = 3, 6, 0  # in the list of tcgetattr
-
-
-class Input(Protocol):
-    def read(self, *, wanted: bool, idle_seconds: float) -> bytes | None: ...
 
 
 class FileInput:
@@ -29,13 +27,10 @@ class FileInput:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def read(self, *, wanted: bool, idle_seconds: float) -> bytes | None:
-        if not self._content:
+    def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
+        if taken >= len(self._content):
             return None
-        if not wanted:
-            return b""
-        content, self._content = self._content, b""
-        return content
+        return self._content[taken:] if wanted else b""
 
 
 class PipeInput:
@@ -43,23 +38,27 @@ class PipeInput:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._came = bytearray()
         self._keeps_up = True
+        self._has_ended = False
 
-    def read(self, *, wanted: bool, idle_seconds: float) -> bytes | None:
-        if self._keeps_up and not wanted:
+    def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
+        if not wanted and self._keeps_up:
             return b""
-        wait = max(PIPE_PATIENCE_SECONDS if self._keeps_up else 0.0, idle_seconds)
-        if not _ready(self._descriptor, wait):
+        if not self._has_ended and taken == len(self._came):
+            self._fetch(max(PIPE_PATIENCE_SECONDS if self._keeps_up else 0.0, idle_seconds))
+        if self._has_ended and taken == len(self._came):
+            return None
+        return bytes(self._came[taken:])
+
+    def _fetch(self, seconds: float) -> None:
+        """Where a writer's parts end must not matter: all that there is, to the end of the pipe if it comes."""
+        if not _ready(self._descriptor, seconds):
             self._keeps_up = False
-            return b""
-        data = os.read(self._descriptor, CHUNK)
-        if self._keeps_up:  # where a writer's parts end must not matter
-            while data and _ready(self._descriptor, PIPE_PATIENCE_SECONDS):
-                more = os.read(self._descriptor, CHUNK)
-                if not more:
-                    break
-                data += more
-        return data or None
+        while not self._has_ended and _ready(self._descriptor, PIPE_PATIENCE_SECONDS if self._keeps_up else 0.0):
+            data = os.read(self._descriptor, CHUNK)
+            self._came += data
+            self._has_ended = not data
 
 
 class TerminalInput:
@@ -67,13 +66,18 @@ class TerminalInput:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._came = bytearray()
         self._escaped = False
+        self._has_ended = False
 
-    def read(self, *, wanted: bool, idle_seconds: float) -> bytes | None:
-        if not _ready(self._descriptor, idle_seconds):
-            return b""
-        data = os.read(self._descriptor, CHUNK)
-        return bytes(self._unescape(data)) if data else None
+    def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
+        if not self._has_ended and taken == len(self._came) and _ready(self._descriptor, idle_seconds):
+            data = os.read(self._descriptor, CHUNK)
+            self._came += bytes(self._unescape(data))
+            self._has_ended = not data
+        if self._has_ended and taken == len(self._came):
+            return None
+        return bytes(self._came[taken:])
 
     def _unescape(self, data: bytes) -> Iterator[int]:
         for byte in data:
@@ -89,30 +93,36 @@ class TerminalInput:
                 yield byte
 
 
-class Screen:
-    """Output by line (`exec_run.Screen`), flushed when a line ends and when the guest looks for input."""
+class FileScreen:
+    """UARTs and semihosting (``prints``: output, errors) end in files, flushed after each line and before input."""
 
-    def __init__(self, source: Input, outputs: Mapping[int, BinaryIO]) -> None:
+    def __init__(self, source: Source, uarts: Mapping[int, BinaryIO], prints: tuple[BinaryIO, BinaryIO]) -> None:
         self._source = source
-        self._outputs = outputs
+        self._uarts = uarts
+        self._prints = prints
 
-    def output(self, line: int, data: bytes) -> None:
-        file = self._outputs.get(line)
-        if file is not None:
-            file.write(data)
-            if b"\n" in data:
-                file.flush()
+    def sent(self, uart: int, byte: int) -> None:
+        if uart in self._uarts:
+            self._uarts[uart].write(bytes([byte]))
 
-    def read(self, *, wanted: bool, idle_seconds: float) -> bytes | None:
+    def sent_line(self, uart: int, line: bytes) -> None:
+        if uart in self._uarts:
+            self._uarts[uart].flush()
+
+    def print(self, data: bytes, *, error: bool) -> None:
+        self._prints[error].write(data)
+        self._prints[error].flush()
+
+    def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
         self.flush()
-        return self._source.read(wanted=wanted, idle_seconds=idle_seconds)
+        return self._source.read(taken, wanted=wanted, idle_seconds=idle_seconds)
 
     def flush(self) -> None:
-        for file in set(self._outputs.values()):
+        for file in self._uarts.values():
             file.flush()
 
 
-def standard_input() -> Input:
+def standard_input() -> FileInput | PipeInput | TerminalInput:
     """What fits the process's standard input."""
     try:
         descriptor = sys.stdin.fileno()
@@ -142,11 +152,6 @@ def raw_terminal() -> Iterator[bool]:
         yield True
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-def outputs_of(uarts: Mapping[int, BinaryIO], console: BinaryIO, errors: BinaryIO) -> dict[int, BinaryIO]:
-    """Where everything goes: the UARTs' files, and semihosting to ``console`` and ``errors``."""
-    return {**uarts, LINE_OF_DEBUGGER: console, LINE_OF_DEBUGGER_ERRORS: errors}
 
 
 def _ready(descriptor: int, seconds: float) -> bool:

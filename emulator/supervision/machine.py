@@ -133,6 +133,9 @@ class SupervisedMachine(Machine):
             else:
                 return
 
+    def ask(self, question: Callable[[], int]) -> int:
+        return self._log.learn(super().ask, question)
+
     def port(self, world: World) -> WorldPort:
         return LoggedPort(self.native, world, self._log)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from emulator import memory_map
+from emulator.devices.device import EventSink
 from emulator.devices.native import NativeEvents, NativeFilter, NativeProtection
 from emulator.devices.tzc400 import Region
 from emulator.devices.uart import Uart
 from emulator.machine import Machine, MmioDevice
 from emulator.memory_map import VIRT_COUNTER_HZ, Window
 
-from .console import Console, NoInput, Source
+from .console import Console, Source
 from .empty import EmptyPci, EmptyVirtioSlots
 from .flash import Flash
 from .fw_cfg import FwCfg
@@ -24,55 +26,59 @@ POWER_OFF_LINE, RESET_LINE = 0, 1  # of the secure GPIO
 ALL_NSAIDS = 0xFFFF
 
 
-class Ending(enum.Enum):
+class Ending(enum.IntEnum):
     """Why a board stopped by itself."""
 
-    EXIT = "semihosting exit"
-    POWER_OFF = "power off"
-    RESET = "reset"
-    FORSAKEN = "waits for input, which has ended"
+    NONE = 0
+    EXIT = 1
+    POWER_OFF = 2
+    RESET = 3
+    FORSAKEN = 4
 
 
-@dataclass
 class End:
-    """How the run ended, once it has; ``status`` as a process ends with."""
+    """How the run ended, once it has (``why``); ``status`` as a process ends with."""
 
-    why: Ending | None = None
-    status: int = 0
+    held = ("why", "status")
+
+    def __init__(self, halt: Callable[[], None]) -> None:
+        self.values: dict[int, int] = {}
+        self.why = 0
+        self.status = 0
+        self._halt = halt
+
+    def come(self, why: Ending, status: int = 0) -> None:
+        """The machine stops; the first reason counts."""
+        if not self.why:
+            self.why, self.status = why, status
+        self._halt()
+
+
+class Listener(Protocol):
+    """Who hears what the UARTs send: ``uart`` is 0 or 1."""
+
+    def sent(self, uart: int, byte: int) -> None: ...
+
+    def sent_line(self, uart: int, line: bytes) -> None:
+        """A line is complete; it comes without its newline."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """The devices that somebody outside has to do with."""
+    """What somebody outside has to do with."""
 
-    uart0: Uart
-    uart1: Uart
     console: Console
     end: End
 
 
-def populate(
-    machine: Machine,
-    *,
-    source: Source | None = None,
-    on_output: Callable[[int, int], None] = lambda uart, byte: None,
-    clock_start: int = 0,
-) -> Board:
+def populate(machine: Machine, source: Source, listener: Listener, *, clock_start: int = 0) -> Board:
     """Put every device on ``machine``.
 
-    ``source`` is what comes in at UART0; ``on_output`` gets each byte that a UART sends, with the UART's number;
-    ``clock_start`` is what the RTC shows at first, in seconds since 1970. Raises MachineError.
+    ``source`` is what comes in at UART0; ``clock_start`` is what the RTC shows at first, in seconds since 1970. Raises
+    MachineError.
     """
-    events, end = NativeEvents(machine.native), End()
+    events, end = NativeEvents(machine.native), End(machine.halt)
     _open_filters(machine)
-
-    def ends(why: Ending, status: int = 0) -> Callable[[], None]:
-        def act() -> None:
-            if end.why is None:
-                end.why, end.status = why, status
-            machine.halt()
-
-        return act
 
     def seconds() -> int:
         return machine.instructions // VIRT_COUNTER_HZ
@@ -80,12 +86,10 @@ def populate(
     def look() -> None:
         console.look(len(uart0.output))
 
-    uart0 = Uart(memory_map.UART0, events, always_on=True, on_byte=lambda byte: on_output(0, byte), on_look=look)
-    uart1 = Uart(memory_map.UART1, events, always_on=True, on_byte=lambda byte: on_output(1, byte))
-    console = Console(source or NoInput(), uart0.receive, ends(Ending.FORSAKEN))
-    power = {POWER_OFF_LINE: ends(Ending.POWER_OFF), RESET_LINE: ends(Ending.RESET)}
-    flash0, flash1 = memory_map.FLASH0, memory_map.FLASH1
-    machine.add_flash(flash0.base, flash1.end - flash0.base)
+    uart0 = _uart(0, memory_map.UART0, events, listener, look)
+    uart1 = _uart(1, memory_map.UART1, events, listener)
+    console = Console(source, uart0.receive, lambda: end.come(Ending.FORSAKEN))
+    power = {POWER_OFF_LINE: lambda: end.come(Ending.POWER_OFF), RESET_LINE: lambda: end.come(Ending.RESET)}
     devices: dict[Window, MmioDevice] = {
         memory_map.UART0: uart0,
         memory_map.UART1: uart1,
@@ -98,9 +102,26 @@ def populate(
     devices |= dict.fromkeys(_PCIE, EmptyPci())
     for window, device in devices.items():
         machine.attach(window, device)
+    flash0, flash1 = memory_map.FLASH0, memory_map.FLASH1
+    machine.add_flash(flash0.base, flash1.end - flash0.base)
     for window in (flash0, flash1):
         machine.attach(window, Flash(window, machine, _shower(machine, window)))
-    return Board(uart0, uart1, console, end)
+    machine.keep(console)
+    machine.keep(end)
+    return Board(console, end)
+
+
+def _uart(
+    number: int, window: Window, events: EventSink, listener: Listener, look: Callable[[], None] | None = None
+) -> Uart:
+    return Uart(
+        window,
+        events,
+        always_on=True,
+        on_byte=lambda byte: listener.sent(number, byte),
+        on_line=lambda line: listener.sent_line(number, line),
+        on_look=look,
+    )
 
 
 _PCIE = (memory_map.PCIE_MMIO, memory_map.PCIE_PIO, memory_map.PCIE_ECAM, memory_map.PCIE_MMIO_HIGH)

@@ -12,6 +12,8 @@ SLOT = struct.pack("<4sII4s", b"virt", 1, 0, b"QEMU")
 class EmptyVirtioSlots:
     """virtio-mmio transports without a device behind them, one every 0x200 bytes."""
 
+    held = ()
+
     def __init__(self) -> None:
         self.values: dict[int, int] = {}
 
@@ -25,6 +27,8 @@ class EmptyVirtioSlots:
 
 class EmptyPci:
     """PCIe space that nothing answers in: reads are all ones (PCI Express Base 2.3.2)."""
+
+    held = ()
 
     def __init__(self) -> None:
         self.values: dict[int, int] = {}

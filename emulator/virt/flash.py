@@ -52,6 +52,8 @@ class Array(Protocol):
 class Flash:
     """``show`` is called with whether reads and fetches see the array."""
 
+    held = ("_command", "_cycle", "_left", "_status")
+
     def __init__(self, window: Window, array: Array, show: Callable[[bool], None]) -> None:
         self.window = window
         self.values: dict[int, int] = {}

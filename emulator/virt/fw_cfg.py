@@ -41,6 +41,8 @@ def _directory(files: Mapping[str, bytes]) -> bytes:
 class FwCfg:
     """``files`` by name; ``ram_bytes`` of DRAM; one core."""
 
+    held = ("_key", "_position", "_dma_high")
+
     def __init__(self, memory: Memory, ram_bytes: int, files: Mapping[str, bytes]) -> None:
         self.values: dict[int, int] = {}
         self._memory = memory

@@ -9,14 +9,16 @@ from emulator.memory_map import Window
 from emulator.registers import RO, WO, Register
 
 LINES = {"lines": (7, 0)}
+ALL_LINES = 0xFF << 2  # where DATA means all of them
 
 
 class Gpio(Device):
     """``on_high``: what happens when an output line goes high."""
 
     prefix = "GPIO"
+    held = ("_latch", "_driven")
 
-    DATA = Register(0x000, fields=LINES, count=256, what="Element n reads and writes the lines whose bits n has.")
+    DATA = Register(ALL_LINES, fields=LINES, what="At lower offsets only the lines whose bits the offset has, times 4.")
     DIR = Register(0x400, fields=LINES)
     IS = Register(0x404, fields=LINES)
     IBE = Register(0x408, fields=LINES)
@@ -40,13 +42,23 @@ class Gpio(Device):
         self._latch = 0
         self._driven = 0
 
+    def read(self, offset: int, size: int, secure: bool) -> int:
+        if offset < ALL_LINES:
+            return super().read(ALL_LINES, size, secure) & offset >> 2
+        return super().read(offset, size, secure)
+
+    def write(self, offset: int, size: int, value: int, secure: bool) -> None:
+        if offset < ALL_LINES:
+            offset, value = ALL_LINES, self._latch & ~(offset >> 2) | value & offset >> 2
+        super().write(offset, size, value, secure)
+
     @DATA.on_read
-    def _read(self, lines: int) -> int:
-        return self._latch & self.DIR.value & lines
+    def _read(self) -> int:
+        return self._latch & self.DIR.value
 
     @DATA.on_write
-    def _write(self, value: int, lines: int) -> None:
-        self._latch = self._latch & ~lines | value & lines
+    def _write(self, value: int) -> None:
+        self._latch = value
         self._drive()
 
     @DIR.on_write

@@ -9,6 +9,7 @@ from emulator.memory_map import Window
 from emulator.registers import RO, WO, Register
 
 ALARM = 1
+NEVER = -1
 MASK = 0xFFFF_FFFF
 
 
@@ -16,6 +17,7 @@ class Rtc(Device):
     """``seconds`` gives guest time; ``start`` is what the clock shows when that is 0, in seconds since 1970."""
 
     prefix = "RTC"
+    held = ("_offset", "_armed_at")
 
     DR = Register(0x000, access=RO)
     MR = Register(0x004)
@@ -34,7 +36,7 @@ class Rtc(Device):
         self._seconds = seconds
         self.LR.value = start & MASK
         self._offset = start
-        self._armed_at: int | None = None  # what the clock showed when the match register was written
+        self._armed_at = NEVER  # what the clock showed when the match register was written
 
     @DR.on_read
     def _now(self) -> int:
@@ -51,7 +53,7 @@ class Rtc(Device):
     @RIS.on_read
     def _raw(self) -> int:
         """The alarm rings once the clock has reached the match register, and until it is cleared."""
-        if self._armed_at is None:
+        if self._armed_at == NEVER:
             return 0
         return int(self._now() - self._armed_at >= (self.MR.value - self._armed_at) & MASK)
 
@@ -62,4 +64,4 @@ class Rtc(Device):
     @ICR.on_write
     def _clear(self, value: int) -> None:
         if value & ALARM and self._raw():
-            self._armed_at = None
+            self._armed_at = NEVER

@@ -25,7 +25,6 @@ FEATURE_BYTES = b"SHFB\x03"  # SYS_EXIT_EXTENDED, and :tt opens as stdout or std
 MODES, READ_MODES, OUTPUT_MODES = 12, 4, 8  # of SYS_OPEN, as in fopen: r r+ w w+ a a+, each with b
 
 EACCES, EBADF, ENOENT, ENOSYS = 13, 9, 2, 38
-EARLIEST_TIME = 0
 
 
 class Operation(enum.IntEnum):
@@ -76,14 +75,31 @@ class Host:
     exit: Callable[[int], None]
 
 
+class Stream(enum.IntEnum):
+    """What a handle stands for."""
+
+    CLOSED = 0
+    INPUT = 1
+    OUTPUT = 2
+    ERRORS = 3
+    FEATURES = 4
+
+
 class Semihosting:
-    """Answers a machine's calls. ``status`` of `Host.exit` is what the process should end with, 0 to 255."""
+    """Answers a machine's calls. ``status`` of `Host.exit` is what the process should end with, 0 to 255.
+
+    There is one reading position in the feature file, however often it is open.
+    """
+
+    held = ("_error", "_handles", "_read_of_features")
 
     def __init__(self, machine: Machine, host: Host) -> None:
         self._machine = machine
         self._host = host
         self._error = 0
-        self._handles: dict[int, str | bytes] = {}  # "in", "out", "err", or what is left of a feature file
+        self.values: dict[int, int] = {}
+        self._handles = [Stream.CLOSED]
+        self._read_of_features = 0
         self._calls = {
             Operation.OPEN: self._open, Operation.CLOSE: self._close, Operation.WRITEC: self._write_character,
             Operation.WRITE0: self._write_text, Operation.WRITE: self._write, Operation.READ: self._read,
@@ -113,16 +129,20 @@ class Semihosting:
         name = self._bytes(name_at, min(length, PAGE)).decode(errors="replace")
         if mode >= MODES or name not in {CONSOLE, FEATURES} or (name == FEATURES and mode >= READ_MODES):
             return self._fail(ENOENT)
-        handle = next(number for number in range(1, len(self._handles) + 2) if number not in self._handles)
         if name == FEATURES:
-            self._handles[handle] = FEATURE_BYTES
+            stream, self._read_of_features = Stream.FEATURES, 0
         else:
-            self._handles[handle] = "in" if mode < READ_MODES else "out" if mode < OUTPUT_MODES else "err"
+            stream = Stream.INPUT if mode < READ_MODES else Stream.OUTPUT if mode < OUTPUT_MODES else Stream.ERRORS
+        handle = next((at for at, open_one in enumerate(self._handles) if at and not open_one), len(self._handles))
+        self._handles[handle : handle + 1] = [stream]
         return handle
 
     def _close(self, block: int) -> int:
         (handle,) = self._fields(block, 1)
-        return 0 if self._handles.pop(handle, None) is not None else self._fail(EBADF)
+        if not self._stream(handle):
+            return self._fail(EBADF)
+        self._handles[handle] = Stream.CLOSED
+        return 0
 
     def _write_character(self, address: int) -> int:
         self._host.write(self._bytes(address, 1))
@@ -143,22 +163,22 @@ class Semihosting:
     def _write(self, block: int) -> int:
         """Gives how many bytes were not written."""
         handle, address, length = self._fields(block, 3)
-        stream = self._handles.get(handle)
-        if stream not in {"out", "err"}:
+        stream = self._stream(handle)
+        if stream not in {Stream.OUTPUT, Stream.ERRORS}:
             self._error = EBADF
             return length
-        write = self._host.write if stream == "out" else self._host.write_error
+        write = self._host.write if stream == Stream.OUTPUT else self._host.write_error
         write(self._bytes(address, min(length, MAX_TRANSFER)))
         return max(length - MAX_TRANSFER, 0)
 
     def _read(self, block: int) -> int:
         """Gives how many bytes were not read."""
         handle, address, length = self._fields(block, 3)
-        stream = self._handles.get(handle)
-        if isinstance(stream, bytes):
-            data = stream[:length]
-            self._handles[handle] = stream[length:]
-        elif stream == "in":
+        stream = self._stream(handle)
+        if stream == Stream.FEATURES:
+            data = FEATURE_BYTES[self._read_of_features :][:length]
+            self._read_of_features += len(data)
+        elif stream == Stream.INPUT:
             data = self._host.read(min(length, PAGE)) if length else b""
         else:
             self._error = EBADF
@@ -176,9 +196,11 @@ class Semihosting:
 
     def _is_tty(self, block: int) -> int:
         (handle,) = self._fields(block, 1)
-        if handle not in self._handles:
-            return self._fail(EBADF)
-        return int(isinstance(self._handles[handle], str))
+        stream = self._stream(handle)
+        return self._fail(EBADF) if not stream else int(stream != Stream.FEATURES)
+
+    def _stream(self, handle: int) -> int:
+        return self._handles[handle] if handle < len(self._handles) else Stream.CLOSED
 
     def _no_file(self, _: int) -> int:
         """A console has no length and no positions."""

@@ -13,13 +13,13 @@ from typing import BinaryIO
 
 import click
 
-from emulator.machine import MachineError
+from emulator.machine import Lost, MachineError
 from emulator.memory_map import VIRT_COUNTER_HZ
 from flexserve.commands.parameters import as_json, dram
 from flexserve.errors import UserError
 from flexserve.exec_recipe import ExecRecipe
-from flexserve.exec_run import LINE_OF_DEBUGGER, LINE_OF_DEBUGGER_ERRORS, Outcome
-from flexserve.exec_screen import FileInput, Input, Screen, TerminalInput, outputs_of, raw_terminal, standard_input
+from flexserve.exec_run import Outcome
+from flexserve.exec_screen import FileInput, FileScreen, PipeInput, TerminalInput, raw_terminal, standard_input
 from flexserve.recipe import PlainStage
 
 STDIO, NOWHERE = "stdio", "none"
@@ -124,8 +124,7 @@ def exec(as_json: bool, uarts: tuple[str, ...], **parameters: object) -> int:  #
         return _report(recipe, places)
     with _files(places) as files:
         source = _input(recipe, places)
-        console = outputs_of(files, sys.stdout.buffer, sys.stderr.buffer)
-        screen = Screen(source, console)
+        screen = FileScreen(source, files, (sys.stdout.buffer, sys.stderr.buffer))
         with raw_terminal() if isinstance(source, TerminalInput) else contextlib.nullcontext():
             outcome = _run(recipe, screen)
     if outcome.status or not outcome.by_itself:
@@ -133,10 +132,10 @@ def exec(as_json: bool, uarts: tuple[str, ...], **parameters: object) -> int:  #
     return outcome.status
 
 
-def _run(recipe: ExecRecipe, screen: Screen) -> Outcome:
+def _run(recipe: ExecRecipe, screen: FileScreen) -> Outcome:
     try:
         return recipe.run(PlainStage(), screen)
-    except MachineError as error:
+    except (MachineError, Lost) as error:
         raise UserError(str(error)) from error
     finally:
         screen.flush()
@@ -144,26 +143,30 @@ def _run(recipe: ExecRecipe, screen: Screen) -> Outcome:
 
 def _report(recipe: ExecRecipe, places: Mapping[int, str]) -> int:
     """What goes to stdio or nowhere is part of the JSON object."""
-    gathered = {line: io.BytesIO() for line in (*range(UARTS), LINE_OF_DEBUGGER, LINE_OF_DEBUGGER_ERRORS)}
-    with _files({line: place for line, place in places.items() if place not in {STDIO, NOWHERE}}) as files:
-        outcome = _run(recipe, Screen(_input(recipe, places), {**gathered, **files}))
-    text = {line: file.getvalue().decode(errors="replace") for line, file in gathered.items()}
+    uarts = {uart: io.BytesIO() for uart in range(UARTS)}
+    prints = io.BytesIO(), io.BytesIO()
+    with _files({uart: place for uart, place in places.items() if place not in {STDIO, NOWHERE}}) as files:
+        outcome = _run(recipe, FileScreen(_input(recipe, places), {**uarts, **files}, prints))
     report = {
         "ended": outcome.why,
         "status": outcome.status,
         "pc": outcome.pc,
         "instructions": outcome.instructions,
         "guest_seconds": outcome.instructions / VIRT_COUNTER_HZ,
-        "uart0": text[0],
-        "uart1": text[1],
-        "semihosting": text[LINE_OF_DEBUGGER],
-        "semihosting_errors": text[LINE_OF_DEBUGGER_ERRORS],
+        "uart0": _text(uarts[0]),
+        "uart1": _text(uarts[1]),
+        "semihosting": _text(prints[0]),
+        "semihosting_errors": _text(prints[1]),
     }
     click.echo(json.dumps(report))
     return outcome.status
 
 
-def _input(recipe: ExecRecipe, places: Mapping[int, str]) -> Input:
+def _text(gathered: io.BytesIO) -> str:
+    return gathered.getvalue().decode(errors="replace")
+
+
+def _input(recipe: ExecRecipe, places: Mapping[int, str]) -> FileInput | PipeInput | TerminalInput:
     if recipe.typed:
         try:
             return FileInput(recipe.typed.path.read_bytes())
