@@ -26,6 +26,7 @@ COMMANDS = {
     "exec": "flexserve.commands.exec",
     "pack": "flexserve.commands.pack",
     "run": "flexserve.commands.run",
+    "step": "flexserve.commands.step",
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from emulator.debug.syndrome import describe_syndrome
 from emulator.events import Event, EventKind, Filter
@@ -10,12 +12,20 @@ from emulator.memory_map import DEVICES, DRAM_BASE, PAGE_SIZE, Nsaid
 from emulator.world import World
 from monitor import abi
 
+from .ownership import state_name
+
+Args: TypeAlias = tuple[int, ...]  # of an event
+
 LEVEL, WORLD = 6, 7  # of an SMC event's or an SMC return's arguments
 
 
 def describe_call(event: Event) -> str:
     """``MEM_LOCK(base=0x41000000, pages=64)``."""
-    function, *arguments = event.args[:LEVEL]
+    return _call(event.args)
+
+
+def _call(args: Args) -> str:
+    function, *arguments = args[:LEVEL]
     call = abi.find(function)
     if call is None:
         return f"unknown call {function:#x}"
@@ -39,24 +49,11 @@ def describe_results(call_event: Event | None, event: Event) -> str:
 def describe(events: Sequence[Event], index: int) -> str:
     """Event ``index`` in words; the events before it say which call a return belongs to."""
     event = events[index]
-    args = event.args
-    match event.kind:
-        case EventKind.SMC:
-            return f"SMC {describe_call(event)} from EL{args[LEVEL]} {World(args[WORLD]).name.lower()}"
-        case EventKind.SMC_RETURN:
-            return f"return {describe_results(call_before(events, index), event)}"
-        case EventKind.EXCEPTION:
-            return f"exception EL{args[3]} to EL{args[4]}: {describe_syndrome(args[0])}, at {args[2]:#x}"
-        case EventKind.DENIED:
-            who = f"{'secure' if args[2] else 'non-secure'} {_name(Nsaid, args[1])}"
-            return f"{_name(Filter, args[4])} denied a {'write' if args[3] else 'read'} of {args[0]:#x} by {who}"
-        case EventKind.DEVICE_WRITE | EventKind.UNDECLARED:
-            what = "set" if event.kind is EventKind.DEVICE_WRITE else "undeclared"
-            return f"{DEVICES[args[0]].name}+{args[1]:#x} {what}: {args[3]:#x}"
-        case EventKind.DMA:
-            way = "to" if args[4] else "from"
-            return f"DMA of stream {args[0]}: {args[3]} bytes {way} {args[2]:#x}"
-    return f"{event.kind.name.lower()} {' '.join(f'{value:#x}' for value in args)}"
+    if event.kind is EventKind.SMC_RETURN:
+        return f"return {describe_results(call_before(events, index), event)}"
+    if event.kind in _WORDS:
+        return _WORDS[event.kind](event.args)
+    return f"{event.kind.name.lower()} {' '.join(f'{value:#x}' for value in event.args)}"
 
 
 def call_before(events: Sequence[Event], index: int) -> Event | None:
@@ -77,3 +74,57 @@ def _word(kind: abi.Kind, value: int) -> str:
 
 def _name(names: type[abi.Status | Nsaid | Filter], value: int) -> str:
     return next((member.name for member in names if member == value), str(value))
+
+
+def _smc(args: Args) -> str:
+    return f"SMC {_call(args)} from EL{args[LEVEL]} {World(args[WORLD]).name.lower()}"
+
+
+def _exception(args: Args) -> str:
+    return f"exception EL{args[3]} to EL{args[4]}: {describe_syndrome(args[0])}, at {args[2]:#x}"
+
+
+def _denied(args: Args) -> str:
+    who = f"{'secure' if args[2] else 'non-secure'} {_name(Nsaid, args[1])}"
+    return f"{_name(Filter, args[4])} denied a {'write' if args[3] else 'read'} of {args[0]:#x} by {who}"
+
+
+def _register(args: Args) -> str:
+    return f"{DEVICES[args[0]].name}+{args[1]:#x} = {args[3]:#x}"
+
+
+def _undeclared(args: Args) -> str:
+    return f"{'write' if args[4] else 'read'} of {DEVICES[args[0]].name}+{args[1]:#x}, where nothing is declared"
+
+
+def _dma(args: Args) -> str:
+    return f"DMA of stream {args[0]}: {args[3]} bytes {'to' if args[4] else 'from'} {args[2]:#x}"
+
+
+def _ownership(args: Args) -> str:
+    first, count, old, new = args[:4]
+    pages = f"{count} page{'s' * (count > 1)} at {DRAM_BASE + first * PAGE_SIZE:#x}"
+    return f"{pages}: {state_name(old)} to {state_name(new)}"
+
+
+def _tlb(args: Args) -> str:
+    return f"TLBI op1={args[0]} CRm={args[1]} op2={args[2]}, {args[3]:#x}"
+
+
+def _token(args: Args) -> str:
+    size, *parts = args[1:]
+    text = struct.pack(f"<{len(parts)}Q", *parts)[:size].decode(errors="replace")
+    return f"token {args[0]} {text!r}"
+
+
+_WORDS: dict[EventKind, Callable[[Args], str]] = {
+    EventKind.SMC: _smc,
+    EventKind.EXCEPTION: _exception,
+    EventKind.DENIED: _denied,
+    EventKind.DEVICE_WRITE: _register,
+    EventKind.UNDECLARED: _undeclared,
+    EventKind.DMA: _dma,
+    EventKind.OWNERSHIP: _ownership,
+    EventKind.TLB: _tlb,
+    EventKind.TOKEN: _token,
+}

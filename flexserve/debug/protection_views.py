@@ -25,6 +25,7 @@ from .scene import Answer, Refused, Scene, Words, expect_none, lines
 from .styles import BAD, GOOD, state_style
 
 TABLE = 0x0000_FFFF_FFFF_F000
+REACHED = ("NORMAL", "ALLOCATED")
 STREAM_BYTES = 64  # of a stream table entry
 
 
@@ -33,9 +34,7 @@ def show_pages(scene: Scene, words: Words) -> Answer:
         page = page_address(scene, words[0])
         entry = entries(scene)[(page - DRAM_BASE) // PAGE_SIZE]
         state = state_name(entry)
-        reach = "reaches" if reachable(entry) else "does not reach"
-        text = Text.assemble(f"{page_name(page)} is ", (state, state_style(state)), f": the normal world {reach} it")
-        return Answer({"page": page, "state": state, "reachable": reachable(entry)}, (text,))
+        return Answer({"page": page, "state": state, "reachable": reachable(entry)}, (page_state(page, state),))
     ranges = ownership_map(scene)
     shown = [
         Text.assemble(f"{one.base:#011x}..{one.end:#011x} {one.pages:8} pages  ", (one.state, state_style(one.state)))
@@ -43,6 +42,12 @@ def show_pages(scene: Scene, words: Words) -> Answer:
     ]
     data = [{"base": one.base, "pages": one.pages, "state": one.state} for one in ranges]
     return Answer({"ranges": data}, (*shown, _legend(ranges_total(data))))
+
+
+def page_state(page: int, state: str) -> Text:
+    """A page and its state, in one sentence."""
+    reach = "reaches" if state.split(" ")[0] in REACHED else "does not reach"
+    return Text.assemble(f"{page_name(page)} is ", (state, state_style(state)), f": the normal world {reach} it")
 
 
 def ranges_total(ranges: Sequence[dict[str, object]]) -> dict[str, int]:

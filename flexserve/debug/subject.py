@@ -1,0 +1,30 @@
+"""What is debugged: the timeline of a recipe's run, with the sources of the code that runs in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emulator.debug.source import SourceMap
+from emulator.debug.timeline import Timeline
+from emulator.machine import MachineError
+from flexserve.errors import UserError
+from flexserve.recipe import Recipe
+from flexserve.sources import phone_sources
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``monitored``: a phone with Flex-Monitor at EL3."""
+
+    timeline: Timeline
+    sources: SourceMap
+    monitored: bool
+
+
+def open_subject(recipe: Recipe) -> Subject:
+    """The run at its first instruction. Raises UserError, StaleBuildError."""
+    try:
+        timeline = Timeline(recipe.drive)
+    except MachineError as error:
+        raise UserError(str(error)) from error
+    return Subject(timeline, phone_sources(timeline.machine.layout), monitored=True)

@@ -1,0 +1,60 @@
+"""All commands, and what `help` says of them."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from flexserve.debug.scene import Answer, expect_none, lines
+from flexserve.debug.styles import DIM, NAME
+
+from .breaking import STOPS
+from .command import Command, Quit, by_name, find
+from .looking import LOOKING
+from .movement import MOVEMENT
+from .session import Session
+
+_GROUPS = {
+    "moving": "Moving, forwards and backwards",
+    "stopping": "Stopping",
+    "looking": "Looking",
+    "other": "Other",
+}
+
+
+def _help(session: Session, text: str) -> Answer:  # noqa: ARG001  # a command as the others
+    if text:
+        command = find(KNOWN, text)
+        head = Text.assemble((command.name, NAME), f" {command.usage}")
+        also = lines(f"also: {', '.join(command.names[1:])}") if command.names[1:] else ()
+        return Answer({"command": command.name, "help": command.what}, (head, *lines(*command.what.split("\n")), *also))
+    shown = [Text("Names can be shortened. An empty line does the last command again. Ctrl-C stops a run.", DIM)]
+    for group, title in _GROUPS.items():
+        shown.append(Text(title, "bold"))
+        shown += [_summary(command) for command in COMMANDS if command.group == group]
+    return Answer({"commands": [command.name for command in COMMANDS]}, tuple(shown))
+
+
+def _summary(command: Command) -> Text:
+    return Text.assemble("  ", (f"{command.name} {command.usage}".ljust(34), NAME), " ", command.what.split("\n")[0])
+
+
+def _quit(session: Session, text: str) -> Answer:  # noqa: ARG001  # a command as the others
+    expect_none(text.split())
+    raise Quit
+
+
+COMMANDS = (
+    *MOVEMENT,
+    *STOPS,
+    *LOOKING,
+    Command(("help", "h", "?"), "[COMMAND]", "this list, or more about one command", _help, "other"),
+    Command(("quit", "q", "exit"), "", "leave", _quit, "other"),
+)
+KNOWN = by_name(COMMANDS)
+
+
+def perform(session: Session, line: str) -> Answer:
+    """Do what one line asks. Raises Refused, Quit."""
+    word, _, rest = line.strip().partition(" ")
+    with session.interruptible():
+        return find(KNOWN, word).run(session, rest.strip())
