@@ -11,7 +11,7 @@ from tests.fidelity.cases import corpus
 from tests.fidelity.differences import KNOWN, document, stale, unlisted, written
 from tests.fidelity.image import build
 from tests.fidelity.record import RECORD_BYTES, WORDS, Difference, compare, parse
-from tests.fidelity.sides import QEMU, SideError, has_qemu, run_core, run_qemu
+from tests.fidelity.sides import QEMU, SideError, has_qemu, run_exec, run_qemu
 
 CASES_WANTED = 2000
 FEW = [
@@ -27,7 +27,7 @@ def test_the_core_leaves_the_state_that_qemu_leaves(capsys: pytest.CaptureFixtur
     cases = corpus()
     assert len(cases) >= CASES_WANTED
     elf = build(cases)
-    differences = compare([case.name for case in cases], run_core(elf, len(cases)), run_qemu(elf, len(cases)))
+    differences = compare([case.name for case in cases], run_exec(elf, len(cases)), run_qemu(elf, len(cases)))
     with capsys.disabled():
         known = len({difference.case for difference in differences})
         print(f"\nfidelity: {len(cases)} cases on both, {len(cases) - known} equal, {known} with a listed difference")
@@ -41,7 +41,7 @@ def test_the_document_lists_the_known_differences() -> None:
 
 
 def test_a_record_says_what_the_case_did() -> None:
-    immediate, call, memory = (dict(zip(WORDS, words, strict=True)) for words in parse(run_core(build(FEW), len(FEW))))
+    immediate, call, memory = (dict(zip(WORDS, words, strict=True)) for words in parse(run_exec(build(FEW), len(FEW))))
     assert immediate["x1"] == 0x51
     assert immediate["x2"] == 0x5EED_0000_0000_0002
     assert call["ESR_EL1"] == 0x5600_0052
@@ -54,7 +54,7 @@ def test_a_record_says_what_the_case_did() -> None:
 def test_a_wrong_word_is_found() -> None:
     """Each word of a record counts."""
     names = [case.name for case in FEW]
-    right = run_core(build(FEW), len(FEW))
+    right = run_exec(build(FEW), len(FEW))
     assert compare(names, right, right) == []
     for index, word in enumerate(WORDS):
         wrong = bytearray(right)
@@ -64,13 +64,13 @@ def test_a_wrong_word_is_found() -> None:
 
 
 def test_a_side_that_stops_early_is_no_comparison() -> None:
-    right = run_core(build(FEW), len(FEW))
+    right = run_exec(build(FEW), len(FEW))
     with pytest.raises(ValueError, match="not whole records"):
         parse(right[:-1])
     with pytest.raises(ValueError, match="shorter"):
         compare([case.name for case in FEW], right[:-RECORD_BYTES], right)
-    with pytest.raises(SideError, match="in case 3"):
-        run_core(build(FEW), len(FEW) + 1)
+    with pytest.raises(SideError, match="not 4 records"):
+        run_exec(build(FEW), len(FEW) + 1)
 
 
 def test_a_case_that_does_not_assemble_is_named() -> None:
