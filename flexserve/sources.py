@@ -1,12 +1,15 @@
-"""The firmware's debug information where the phone has the firmware."""
+"""Debug information of the code that a machine runs, at the addresses where it runs."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
 
+from elftools.common.exceptions import ELFError
+
 from emulator.debug.dwarf import DebugInfo
 from emulator.debug.source import SourceMap
+from emulator.image import Image, ImageError
 from emulator.memory_map import NORMAL_IMAGE_BASE, NORMAL_IMAGE_END, PROBE_IMAGE_BASE, SECURE_SRAM, DramLayout
 from firmware.build import ELF_FOLDER, FOLDER, image_path
 
@@ -24,4 +27,16 @@ def phone_sources(layout: DramLayout, folder: Path = ELF_FOLDER) -> SourceMap:
     for name, base in (("secure_gate", layout.secure_base), ("normal_gate", NORMAL_IMAGE_BASE)):
         sources.add(name, gate, base, base + PROBE_IMAGE_BASE - NORMAL_IMAGE_BASE, base)
     sources.add("probe", probe, PROBE_IMAGE_BASE, NORMAL_IMAGE_END, PROBE_IMAGE_BASE)
+    return sources
+
+
+def image_sources(path: Path) -> SourceMap:
+    """Of an ELF file that runs where it is linked; of anything else nothing is known."""
+    sources = SourceMap(Path())
+    try:
+        image, info = Image.load(path), DebugInfo.load(path)
+    except (ImageError, ELFError, OSError):
+        return sources
+    for segment in image.segments:
+        sources.add(path.stem, info, segment.address, segment.address + segment.size)
     return sources

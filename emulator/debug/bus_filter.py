@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from emulator.devices.tzc400 import REGIONS, Reaction, Tzc400
 from emulator.devices.tzpc import GROUP_BITS, SecurePages, Tzpc
 from emulator.machine import Machine
-from emulator.memory_map import DEVICES, DRAM_BASE, PAGE_SIZE, SECURE_SRAM, Nsaid
+from emulator.memory_map import DEVICES, DRAM_BASE, PAGE_SIZE, SECURE_SRAM, Nsaid, Reach, Window
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """``filter``: who judged (TZASC, TZPC, bus); ``why`` in words."""
+    """``filter``: who judged (TZASC, TZPC, bus); ``why`` in words; ``is_error``: the master is told of a refusal."""
 
     allowed: bool
     filter: str
     why: str
+    is_error: bool = True
 
 
 def judge(machine: Machine, physical: int, *, secure: bool, write: bool, nsaid: Nsaid = Nsaid.CPU) -> Judgement:
@@ -28,12 +29,7 @@ def judge(machine: Machine, physical: int, *, secure: bool, write: bool, nsaid: 
         return _sram(tzpc, physical, secure)
     for window, _ in machine.devices:
         if physical in window:
-            if secure or tzpc is None:
-                return Judgement(True, "TZPC", f"{window.name}: secure accesses pass")
-            group, bit = divmod(DEVICES.index(window), GROUP_BITS)
-            passes = bool(tzpc.DECPROT_STAT.at(group)["normal"] >> bit & 1)
-            why = f"{window.name}: DECPROT({group}) bit {bit} = {int(passes)}: non-secure accesses "
-            return Judgement(passes, "TZPC", why + ("pass" if passes else "are refused"))
+            return _device(tzpc, window, secure)
     return Judgement(False, "bus", f"nothing decodes {physical:#x}: bus error")
 
 
@@ -47,13 +43,13 @@ def _tzasc(machine: Machine, physical: int, secure: bool, write: bool, nsaid: Ns
     if tzasc is None:
         return Judgement(True, "bus", "DRAM; this board has no TZASC")
     if not tzasc.GATE_KEEPER["open_status"]:
-        return Judgement(False, "TZASC", "the gate is closed: nothing passes" + _consequence(tzasc))
+        return _refused(tzasc, "the gate is closed: nothing passes")
     matching = [index for index in range(1, REGIONS) if _enabled(tzasc, index) and _covers(tzasc, index, physical)]
     for index in matching or [0]:
         if not _permits(tzasc, index, secure, write, nsaid):
             who = "secure" if secure else f"non-secure NSAID {nsaid.value} ({nsaid.name})"
             kind = "writes" if write else "reads"
-            return Judgement(False, "TZASC", f"{_region(tzasc, index)}: no {who} {kind}{_consequence(tzasc)}")
+            return _refused(tzasc, f"{_region(tzasc, index)}: no {who} {kind}")
     return Judgement(True, "TZASC", "; ".join(_region(tzasc, index) for index in matching or [0]))
 
 
@@ -89,14 +85,32 @@ def _region(tzasc: Tzc400, index: int) -> str:
     return f"region {index} {base:#x}..{top:#x} (secure {secure}; non-secure {' '.join(normal) or 'none'})"
 
 
-def _consequence(tzasc: Tzc400) -> str:
-    return ": bus error" if tzasc.ACTION["reaction"] & Reaction.BUS_ERROR else ": reads zeros, writes vanish"
+def _refused(tzasc: Tzc400, why: str) -> Judgement:
+    is_error = bool(tzasc.ACTION["reaction"] & Reaction.BUS_ERROR)
+    consequence = "bus error" if is_error else "reads zeros, writes vanish"
+    return Judgement(False, "TZASC", f"{why}: {consequence}", is_error)
+
+
+def _device(tzpc: Tzpc | None, window: Window, secure: bool) -> Judgement:
+    if secure:
+        return Judgement(True, "TZPC", f"{window.name}: secure accesses pass")
+    if tzpc is None or window not in DEVICES:
+        passes, why = window.reach is Reach.NORMAL, "wired, not for the TZPC to decide"
+    else:
+        group, bit = divmod(DEVICES.index(window), GROUP_BITS)
+        passes = bool(tzpc.DECPROT_STAT.at(group)["normal"] >> bit & 1)
+        why = f"DECPROT({group}) bit {bit} = {int(passes)}"
+    return Judgement(
+        passes, "TZPC", f"{window.name}: non-secure accesses {'pass' if passes else 'are refused, bus error'}: {why}"
+    )
 
 
 def _sram(tzpc: Tzpc | None, physical: int, secure: bool) -> Judgement:
-    if secure or tzpc is None:
+    if secure:
         return Judgement(True, "TZPC", "SECURE_SRAM: secure accesses pass")
+    if tzpc is None:
+        return Judgement(False, "TZPC", "SECURE_SRAM: wired as secure: bus error")
     pages = tzpc.R0SIZE["secure_pages"]
     inside = pages >= SecurePages.WHOLE_RAM or (physical - SECURE_SRAM.base) // PAGE_SIZE < pages
-    why = "the page is secure" if inside else "the page is beyond the secure part"
+    why = "the page is secure: bus error" if inside else "the page is beyond the secure part"
     return Judgement(not inside, "TZPC", f"SECURE_SRAM: R0SIZE = {pages:#x}: {why}")

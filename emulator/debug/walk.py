@@ -213,10 +213,10 @@ class _Walk:
                 at = self._second_stage(at, Access.READ, 1)
             walker_secure = stage1 and self.secure and not tables >> 63 & 1
             verdict = judge(self.machine, at, secure=walker_secure, write=False)
-            if not verdict.allowed and "bus error" in verdict.why:
-                why = f"level {level} descriptor at {at:#x}: {verdict.filter}: {verdict.why}"
-                raise self.refuse(stage, why, depth, at)
             descriptor = self._fetch(at) if verdict.allowed else 0
+            if descriptor is None or (not verdict.allowed and verdict.is_error):
+                why = f"level {level} descriptor at {at:#x}: {verdict.filter}: {verdict.why}"
+                raise self.refuse(stage, f"{why}: external abort on the walk", depth, at)
             shown = f"level {level} descriptor at {at:#x} = {descriptor:#x}"
             if fault := table.fault(descriptor, level):
                 raise self.refuse(stage, f"{shown}: {fault}, level {level}", depth, at)
@@ -228,11 +228,12 @@ class _Walk:
             tables, base = tables | descriptor, descriptor & ADDRESS
         raise AssertionError("level 3 has no tables")
 
-    def _fetch(self, address: int) -> int:
+    def _fetch(self, address: int) -> int | None:
+        """None: not memory; no walk reads a device."""
         try:
             return int.from_bytes(self.machine.read_physical(address, 8), "little")
-        except ValueError:  # a device: not memory that a walk reads
-            return 0
+        except ValueError:
+            return None
 
 
 def explain(machine: Machine, address: int, access: Access, level: int, world: World) -> Explanation:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from emulator.debug.syndrome import describe_syndrome
 from emulator.events import Event, EventKind, Filter
-from emulator.memory_map import DEVICES, DRAM_BASE, PAGE_SIZE, Nsaid
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, Nsaid, device_windows
 from emulator.world import World
 from monitor import abi
 
@@ -90,11 +90,13 @@ def _denied(args: Args) -> str:
 
 
 def _register(args: Args) -> str:
-    return f"{DEVICES[args[0]].name}+{args[1]:#x} = {args[3]:#x}"
+    return f"{device_windows()[args[0]].name}+{args[1]:#x} = {args[3]:#x}"
 
 
 def _undeclared(args: Args) -> str:
-    return f"{'write' if args[4] else 'read'} of {DEVICES[args[0]].name}+{args[1]:#x}, where nothing is declared"
+    return (
+        f"{'write' if args[4] else 'read'} of {device_windows()[args[0]].name}+{args[1]:#x}, where nothing is declared"
+    )
 
 
 def _dma(args: Args) -> str:

@@ -8,8 +8,9 @@ from emulator.debug.source import SourceMap
 from emulator.debug.timeline import Timeline
 from emulator.machine import MachineError
 from flexserve.errors import UserError
+from flexserve.exec_recipe import ExecRecipe
 from flexserve.recipe import Recipe
-from flexserve.sources import phone_sources
+from flexserve.sources import image_sources, phone_sources
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,6 @@ def open_subject(recipe: Recipe) -> Subject:
         timeline = Timeline(recipe.drive)
     except MachineError as error:
         raise UserError(str(error)) from error
+    if isinstance(recipe, ExecRecipe):
+        return Subject(timeline, image_sources(recipe.image.path), monitored=False)
     return Subject(timeline, phone_sources(timeline.machine.layout), monitored=True)

@@ -18,6 +18,7 @@ from emulator.stops import Position
 from flexserve.debug.calls import describe
 from flexserve.debug.changes import Change, Record, changes, record
 from flexserve.debug.scene import Scene
+from flexserve.exec_run import Outcome
 
 from .breakpoints import Breakpoint, is_broken, stop_set
 
@@ -129,7 +130,8 @@ class Session:
                 done = "write" if access.write else "read"
                 return f"{done} of {access.size} bytes at {access.address:#x}"
             case Reason.ENDED | Reason.LOST, str() as why:
-                return f"{stopped.reason.value}: {why}"
+                result = self.timeline.result
+                return f"{stopped.reason.value}: {result.why if isinstance(result, Outcome) else why}"
         return stopped.reason.value
 
     def _at_once(self, event: Event) -> str:
