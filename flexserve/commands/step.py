@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from flexserve.debug.subject import open_subject
+from flexserve.debug.subject import open_snapshot, open_subject
 from flexserve.errors import UserError
 from flexserve.recipe import parse
 from flexserve.stepper.console import converse, run_commands, script_lines
@@ -22,8 +22,11 @@ REFUSED = 2  # exit status
 )
 @click.option("-c", "--command", "commands", multiple=True, metavar="CMD", help="A command to do. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object a command.")
+@click.option("--snapshot", type=click.Path(path_type=Path), metavar="FILE", help="Go on from what `save` wrote.")
 @click.argument("run", nargs=-1, type=click.UNPROCESSED, metavar="[run|attack|exec] [OPTIONS OF IT]...")
-def step(script: Path | None, commands: tuple[str, ...], as_json: bool, run: tuple[str, ...]) -> int:
+def step(
+    script: Path | None, commands: tuple[str, ...], as_json: bool, snapshot: Path | None, run: tuple[str, ...]
+) -> int:
     """Step through a run, forwards and backwards: `flexserve step --tokens 4`.
 
     What `flexserve run` takes can be given here; `attack NAME` and `exec IMAGE` are stepped through as well. Without
@@ -31,8 +34,9 @@ def step(script: Path | None, commands: tuple[str, ...], as_json: bool, run: tup
     """
     given = [*(_read(script) if script else ()), *commands]
     interactive = not given and sys.stdin.isatty() and not as_json
-    subject = open_subject(parse(run))
-    session = Session(subject.timeline, subject.sources, monitored=subject.monitored)
+    if snapshot and run:
+        raise UserError(f"{snapshot} says what is run; leave {' '.join(run)!r} away")
+    session = Session(open_snapshot(snapshot) if snapshot else open_subject(parse(run)))
     try:
         if interactive:
             converse(session)
@@ -40,7 +44,7 @@ def step(script: Path | None, commands: tuple[str, ...], as_json: bool, run: tup
         done = run_commands(session, given or script_lines(sys.stdin.read()), as_json=as_json)
         return 0 if done else REFUSED
     finally:
-        subject.timeline.close()
+        session.close()
 
 
 def _read(script: Path) -> list[str]:

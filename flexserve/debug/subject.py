@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from emulator.debug.source import SourceMap
 from emulator.debug.timeline import Timeline
 from emulator.machine import MachineError
+from flexserve import snapshot
 from flexserve.errors import UserError
 from flexserve.exec_recipe import ExecRecipe
 from flexserve.recipe import Recipe
@@ -17,6 +19,7 @@ from flexserve.sources import image_sources, phone_sources
 class Subject:
     """``monitored``: a phone with Flex-Monitor at EL3."""
 
+    recipe: Recipe
     timeline: Timeline
     sources: SourceMap
     monitored: bool
@@ -25,9 +28,20 @@ class Subject:
 def open_subject(recipe: Recipe) -> Subject:
     """The run at its first instruction. Raises UserError, StaleBuildError."""
     try:
-        timeline = Timeline(recipe.drive)
+        return _subject(recipe, Timeline(recipe.drive))
     except MachineError as error:
         raise UserError(str(error)) from error
+
+
+def open_snapshot(path: Path) -> Subject:
+    """The run in a file, where it stood. Raises UserError, StaleBuildError."""
+    try:
+        return _subject(*snapshot.load(path))
+    except MachineError as error:
+        raise UserError(str(error)) from error
+
+
+def _subject(recipe: Recipe, timeline: Timeline) -> Subject:
     if isinstance(recipe, ExecRecipe):
-        return Subject(timeline, image_sources(recipe.image.path), monitored=False)
-    return Subject(timeline, phone_sources(timeline.machine.layout), monitored=True)
+        return Subject(recipe, timeline, image_sources(recipe.image.path), monitored=False)
+    return Subject(recipe, timeline, phone_sources(timeline.machine.layout), monitored=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.text import Text
 
 from flexserve.debug.scene import Answer, expect_none, lines
@@ -9,6 +11,7 @@ from flexserve.debug.styles import DIM, NAME
 
 from .breaking import STOPS
 from .command import Command, Quit, by_name, find
+from .keeping import KEEPING
 from .looking import LOOKING
 from .movement import MOVEMENT
 from .session import Session
@@ -47,14 +50,32 @@ COMMANDS = (
     *MOVEMENT,
     *STOPS,
     *LOOKING,
+    *KEEPING,
     Command(("help", "h", "?"), "[COMMAND]", "this list, or more about one command", _help, "other"),
     Command(("quit", "q", "exit"), "", "leave", _quit, "other"),
 )
 KNOWN = by_name(COMMANDS)
 
 
+_EXAMINE = re.compile(r"x/(\d*)([xdicbhwgs]*)\s+(.+)")
+_UNITS = {"b": 1, "h": 2, "w": 4, "g": 8}
+
+
+def as_ours(line: str) -> str:
+    """What gdb has other words for: ``x/4i ADDRESS``, ``x/8gx ADDRESS``, ``info breakpoints``, ``run``."""
+    if match := _EXAMINE.fullmatch(line):
+        count, letters, address = int(match[1] or 1), match[2], match[3].replace(" ", "")
+        if "i" in letters:
+            return f"code {address} {count}"
+        size = next((_UNITS[letter] for letter in letters if letter in _UNITS), 4)
+        return f"memory {address} {count * size}"
+    if re.fullmatch(r"i(nfo)? +b(reakpoints)?", line):
+        return "breakpoints"
+    return "goto start" if line in {"run", "start"} else line
+
+
 def perform(session: Session, line: str) -> Answer:
     """Do what one line asks. Raises Refused, Quit."""
-    word, _, rest = line.strip().partition(" ")
+    word, _, rest = as_ours(line.strip()).partition(" ")
     with session.interruptible():
         return find(KNOWN, word).run(session, rest.strip())

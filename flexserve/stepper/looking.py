@@ -9,7 +9,7 @@ from rich.text import Text
 
 from flexserve.debug.calls import page_name
 from flexserve.debug.code_views import where
-from flexserve.debug.expressions import page_address
+from flexserve.debug.expressions import evaluate, page_address
 from flexserve.debug.ownership import entries, entry_address, state_name
 from flexserve.debug.protection_views import page_state
 from flexserve.debug.scene import Answer, Refused, expect_none, lines
@@ -20,7 +20,7 @@ from .command import Command
 from .session import Session
 from .why import Culprit, Removal, explain_removal
 
-_SHORT = {"registers": ("r", "regs"), "backtrace": ("bt",), "code": ("x/i", "disassemble"), "memory": ("x", "m"),
+_SHORT = {"registers": ("r", "regs"), "backtrace": ("bt",), "code": ("disassemble",), "memory": ("x", "m"),
           "list": ("l",)}  # fmt: skip
 
 
@@ -34,9 +34,14 @@ def _info(session: Session, text: str) -> Answer:
     name, *words = text.split() or [""]
     if not name:
         return Answer({"views": list(VIEWS)}, lines(*(f"{name:12} {one.what}" for name, one in VIEWS.items())))
-    if "breakpoints".startswith(name):
-        raise Refused("`breakpoints` lists them")
     return view(session.scene, name, words)
+
+
+def _print(session: Session, text: str) -> Answer:
+    value = evaluate(session.scene, text)
+    name = session.sources.name_at(value)
+    shown = f"{value:#x} = {value}" + (f"  <{name}>" if name else "")
+    return Answer({"value": value, "place": name}, lines(shown))
 
 
 def _changes(session: Session, text: str) -> Answer:
@@ -118,6 +123,7 @@ LOOKING = (
         for name, one in VIEWS.items()
     ),
     Command(("info", "i"), "[VIEW ...]", "the same views under gdb's name; alone: a list of them", _info, "looking"),
+    Command(("print", "p"), "EXPRESSION", "a sum of numbers, registers and symbols", _print, "looking"),
     Command(("changes", "diff"), "", "registers, protection and pages: what changed since the last stop", _changes,
             "looking"),
     Command(("output",), "", "what the app has shown its user so far", _output, "looking"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from emulator.debug.backtrace import backtrace
 from emulator.debug.timeline import Reason
+from emulator.debug.walk import read_virtual
 from emulator.stops import Position
 from flexserve.debug.code_views import where
 from flexserve.debug.expressions import number
@@ -16,6 +18,12 @@ from .command import Command
 from .kinds import KINDS, find_kind
 from .session import Arrival, Session
 
+# Masks and values of instructions that come back: BL, BLR, SVC, HVC, SMC.
+_CALLS = (
+    (0xFC00_0000, 0x9400_0000),
+    (0xFFFF_FC1F, 0xD63F_0000),
+    (0xFFE0_001C, 0xD400_0000),
+)
 _STYLES = {Reason.LOST: BAD, Reason.ENDED: "yellow", Reason.START: "yellow", Reason.INTERRUPTED: "yellow"}
 _GDB = "`next` wants to know what to step to: next KIND [COUNT], KIND one of "
 
@@ -79,9 +87,31 @@ def _reverse_continue(session: Session, text: str) -> Answer:
     return show_arrival(session, session.run(backward=True))
 
 
+def _over(session: Session, text: str) -> Answer:
+    """Calls of functions and of other exception levels come back behind themselves."""
+    expect_none(text.split())
+    machine = session.timeline.machine
+    pc = machine.core.pc
+    try:
+        word = int.from_bytes(read_virtual(machine, pc, 4), "little")
+    except ValueError:  # the step is the abort
+        return show_arrival(session, session.step(1))
+    if any(word & mask == value for mask, value in _CALLS):
+        return _to_address(session, pc + 4)
+    return show_arrival(session, session.step(1))
+
+
 def _finish(session: Session, text: str) -> Answer:
     expect_none(text.split())
-    return _to_kind(session, "return", backward=False)
+    frames = backtrace(session.timeline.machine, session.sources)
+    if len(frames) < 2:
+        raise Refused("nobody is known to have called this; `next return` goes on to where EL3 returns")
+    return _to_address(session, frames[1].address)
+
+
+def _to_address(session: Session, address: int) -> Answer:
+    until = Breakpoint("", addresses=frozenset({address}))
+    return show_arrival(session, session.run(backward=False, until=until))
 
 
 def _goto(session: Session, text: str) -> Answer:
@@ -114,10 +144,11 @@ MOVEMENT = (
     Command(("step", "s", "si", "stepi"), "[N]", "execute one instruction, or take one exception", _step, "moving"),
     Command(("back", "bs", "rsi", "reverse-stepi", "reverse-step"), "[N]", "undo one step", _back, "moving"),
     Command(("next", "n"), _KINDS, f"go on to the next event of a kind.\n{_LISTED}", _next, "moving"),
-    Command(("prev", "p", "rn", "reverse-next", "previous"), _KINDS,
+    Command(("prev", "rn", "reverse-next", "previous"), _KINDS,
             f"go back to the last event of a kind.\n{_LISTED}", _previous, "moving"),
     Command(("continue", "c"), "", "go on to a breakpoint or to the end", _continue, "moving"),
     Command(("reverse-continue", "rc"), "", "go back to a breakpoint or to the start", _reverse_continue, "moving"),
-    Command(("finish",), "", "go on until EL3 returns", _finish, "moving"),
+    Command(("over", "ni", "nexti"), "", "execute one instruction; a call (BL, SMC) as a whole", _over, "moving"),
+    Command(("finish",), "", "go on to where this function, or this exception, returns", _finish, "moving"),
     Command(("goto", "g"), "POSITION|start|end|-", "go anywhere; - is where you jumped from", _goto, "moving"),
 )  # fmt: skip

@@ -18,7 +18,9 @@ from emulator.stops import Position
 from flexserve.debug.calls import describe
 from flexserve.debug.changes import Change, Record, changes, record
 from flexserve.debug.scene import Scene
+from flexserve.debug.subject import Subject
 from flexserve.exec_run import Outcome
+from flexserve.recipe import Recipe
 
 from .breakpoints import Breakpoint, is_broken, stop_set
 
@@ -35,12 +37,10 @@ class Arrival:
 
 
 class Session:
-    """``monitored``: the run is a phone's, with Flex-Monitor at EL3."""
+    """Of a subject; `open` puts another in its place, and breakpoints stay."""
 
-    def __init__(self, timeline: Timeline, sources: SourceMap, *, monitored: bool) -> None:
-        self.timeline = timeline
-        self.sources = sources
-        self.monitored = monitored
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
         self.breakpoints: dict[int, Breakpoint] = {}
         self.trail: list[Position] = []  # where jumps started, for `goto -`
         self._numbers = 0
@@ -49,9 +49,31 @@ class Session:
         self._here = record(self.scene)
 
     @property
+    def timeline(self) -> Timeline:
+        return self._subject.timeline
+
+    @property
+    def sources(self) -> SourceMap:
+        return self._subject.sources
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._subject.recipe
+
+    def open(self, subject: Subject) -> None:
+        self.close()
+        self._subject = subject
+        self.trail.clear()
+        self._last, self._here = None, record(self.scene)
+
+    def close(self) -> None:
+        """Give the host's memory back."""
+        self.timeline.close()
+
+    @property
     def scene(self) -> Scene:
         """What the views look at: here and now."""
-        return Scene(self.timeline.machine, self.sources, self.timeline.events, self.monitored)
+        return Scene(self.timeline.machine, self.sources, self.timeline.events, self._subject.monitored)
 
     @property
     def changes(self) -> tuple[Change, ...]:

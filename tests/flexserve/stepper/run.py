@@ -14,8 +14,7 @@ SMALL = ("--tokens", "2", "--dram", "128M")
 
 
 def session(arguments: Sequence[str] = SMALL) -> Session:
-    subject = open_subject(parse(arguments))
-    return Session(subject.timeline, subject.sources, monitored=subject.monitored)
+    return Session(open_subject(parse(arguments)))
 
 
 def do(session: Session, *commands: str) -> Answer:

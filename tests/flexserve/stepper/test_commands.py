@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from emulator.events import EventKind
-from emulator.memory_map import DRAM_BASE, PAGE_SIZE
+from emulator.events import Event, EventKind
+from emulator.machine import Machine
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE, DramLayout
 from emulator.stops import Position
 from flexserve.debug.changes import record
 from flexserve.debug.scene import Answer, Refused
+from flexserve.recipe import PlainStage, parse
 from flexserve.stepper.commands import COMMANDS, KNOWN
 from flexserve.stepper.completion import candidates
 from flexserve.stepper.session import Session
 from monitor import abi
 
-from .run import do, session
+from .run import SMALL, do, session
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +136,18 @@ def test_watchpoints_see_who_writes(at_start: Session) -> None:
     assert "monitor:ownership_move" in do(at_start, "back").plain
 
 
-def test_an_invariant_breakpoint_waits_for_a_broken_one(at_start: Session) -> None:
-    do(at_start, "next ownership", "break invariant")
-    assert do(at_start, "continue").data["stop"] == "ended"
+def test_an_invariant_breakpoint_waits_for_a_broken_one() -> None:
+    """Somebody scribbles over the ownership table; the next return from EL3 finds it."""
+    one = session()
+    do(one, "next ownership 4", "break invariant")
+    assert do(one, "next smc").data["breakpoint"] is None
+    entry = one.timeline.machine.layout.ownership_base + 0x600
+    do(one, f"set {entry:#x}:8 = {abi.PageState.LOCKED}")
+    stopped = do(one, "continue")
+    assert stopped.data["breakpoint"] == 1
+    assert words(stopped).startswith("return ")
+    assert f"maps {DRAM_BASE + 0x600 * PAGE_SIZE:#x}, which it must not" in do(one, "invariants").plain
+    one.close()
 
 
 def test_why_names_the_call_and_the_instruction(at_start: Session) -> None:
@@ -185,6 +197,78 @@ def test_the_end_says_how_the_run_ended_and_can_be_left_backwards(at_start: Sess
     assert do(at_start, "back").data["stop"] == "step"
 
 
+def test_over_and_finish_come_out_of_calls(at_start: Session) -> None:
+    do(at_start, "break mem_lock", "continue", "delete")
+    depth = len(frames(at_start))
+    while "bl " not in do(at_start, "where").plain:
+        do(at_start, "step")
+    call = at_start.timeline.machine.core.pc
+    do(at_start, "over")
+    assert (at_start.timeline.machine.core.pc, len(frames(at_start))) == (call + 4, depth)
+    do(at_start, "finish")
+    assert "monitor:smc_entry" in do(at_start, "where").plain
+    do(at_start, "finish", "finish")
+    assert "secure_gate:gate_smc" in do(at_start, "where").plain
+
+
+def frames(at_start: Session) -> list[object]:
+    found = do(at_start, "backtrace").data["frames"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_gdbs_own_words_are_understood(at_start: Session) -> None:
+    do(at_start, "next smc")
+    assert do(at_start, "p $pc").data["value"] == at_start.timeline.machine.core.pc
+    assert len(do(at_start, "x/4i $pc").data["instructions"]) == 4  # type: ignore[arg-type]
+    assert len(str(do(at_start, "x/2gx $sp - 32").data["bytes"])) == 32
+    assert do(at_start, "info registers x0").data["x0"] == abi.SECURE_READY.function
+    assert do(at_start, "info breakpoints").plain == "no breakpoints"
+    assert do(at_start, "run").data["position"] == {"instructions": 0, "entries": 0}
+
+
+def test_a_change_makes_another_run_that_starts_there(tmp_path: Path) -> None:
+    """A LOCK of one page fewer; a file keeps the change."""
+    one = session()
+    do(one, "break smc LOCK pages>1", "continue", "delete")
+    pages = one.timeline.machine.core.x[2]
+    do(one, f"set x2 = {pages - 1}")
+    assert f"done={pages - 1}" in words(do(one, "next return"))
+    do(one, "back 5", "step 5", "prev smc", "step 3")
+    assert f"done={pages - 1}" in words(do(one, "next return"))
+    here = record(one.scene)
+    do(one, f"save {tmp_path / 'file'}", "goto start", f"load {tmp_path / 'file'}")
+    assert record(one.scene) == here
+    do(one, "prev smc", "set 0x40700000:32 = 0x12345678", "step 10")
+    assert do(one, "memory phys 0x40700000 8").data["bytes"] == "7856341200000000"
+    one.close()
+
+
+def test_a_run_that_was_stepped_is_the_run(at_start: Session) -> None:
+    """The same events at the same times as where nobody watches."""
+    do(
+        at_start,
+        "next ownership 9",
+        "back 3",
+        "prev switch",
+        "break mem_lock",
+        "continue",
+        "delete",
+        "over",
+        "goto end",
+    )
+    events: list[Event] = []
+
+    class Watching(PlainStage):
+        def create_machine(self, layout: DramLayout) -> Machine:
+            machine = super().create_machine(layout)
+            machine.events.listen(tuple(EventKind), events.append)
+            return machine
+
+    parse(SMALL).drive(Watching())
+    assert at_start.timeline.events == events
+
+
 @pytest.mark.parametrize(
     ("command", "why"),
     [
@@ -211,7 +295,14 @@ def test_the_end_says_how_the_run_ended_and_can_be_left_backwards(at_start: Sess
         ("delete 99", "no breakpoint 99"),
         ("why", "why which page"),
         ("why 0x1000000000000", "is no page of DRAM"),
-        ("info breakpoints", "`breakpoints` lists them"),
+        ("print", "an address is missing"),
+        ("save", "save where"),
+        ("save /missing/file", "/missing"),
+        ("load missing", "missing: No such file"),
+        ("set x0", "set what"),
+        ("set toaster = 3", "is no number, register or symbol"),
+        ("set 0x0 = 3", "is not memory"),
+        ("finish", "nobody is known to have called this"),
         ("help toaster", "no command 'toaster'"),
     ],
 )
