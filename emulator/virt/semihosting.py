@@ -104,7 +104,7 @@ class Semihosting:
             Operation.OPEN: self._open, Operation.CLOSE: self._close, Operation.WRITEC: self._write_character,
             Operation.WRITE0: self._write_text, Operation.WRITE: self._write, Operation.READ: self._read,
             Operation.READC: self._read_character, Operation.ISERROR: self._is_error, Operation.ISTTY: self._is_tty,
-            Operation.SEEK: self._no_file, Operation.FLEN: self._no_file,
+            Operation.SEEK: self._seek, Operation.FLEN: self._length,
             Operation.CLOCK: self._clock, Operation.TIME: self._time, Operation.ERRNO: self._errno,
             Operation.GET_CMDLINE: self._command_line, Operation.HEAPINFO: self._heap_info,
             Operation.EXIT: self._exit, Operation.EXIT_EXTENDED: self._exit, Operation.ELAPSED: self._elapsed,
@@ -202,9 +202,17 @@ class Semihosting:
     def _stream(self, handle: int) -> int:
         return self._handles[handle] if handle < len(self._handles) else Stream.CLOSED
 
-    def _no_file(self, _: int) -> int:
-        """A console has no length and no positions."""
-        return self._fail(EBADF)
+    def _seek(self, block: int) -> int:
+        """A console has no positions, nor a length."""
+        handle, position = self._fields(block, 2)
+        if self._stream(handle) != Stream.FEATURES or position > len(FEATURE_BYTES):
+            return self._fail(EBADF)
+        self._read_of_features = position
+        return 0
+
+    def _length(self, block: int) -> int:
+        (handle,) = self._fields(block, 1)
+        return len(FEATURE_BYTES) if self._stream(handle) == Stream.FEATURES else self._fail(EBADF)
 
     # --- time and place ----------------------------------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ def exec(as_json: bool, uarts: tuple[str, ...], **parameters: object) -> int:  #
         screen = FileScreen(source, files, (sys.stdout.buffer, sys.stderr.buffer))
         with raw_terminal() if isinstance(source, TerminalInput) else contextlib.nullcontext():
             outcome = _run(recipe, screen)
-    if outcome.status or not outcome.by_itself:
+    if not outcome.by_itself:
         click.echo(f"flexserve: {outcome.why}, at {outcome.pc:#x}; status {outcome.status}", err=True)
     return outcome.status
 
