@@ -52,11 +52,12 @@ def run(
     *,
     images: Images | None = None,
     lifted: bool = False,
+    begun: Callable[[Attack], None] = lambda attack: None,
     done: Callable[[Verdict], None] = lambda verdict: None,
     make_machine: Callable[[DramLayout], Machine] = Machine,
     show: Show = lambda notice: None,
 ) -> tuple[Verdict, ...]:
-    """Play ``attacks`` on one phone, while and after it serves a model; ``done`` is told of each as it ends.
+    """Play ``attacks`` on one phone, while and after it serves a model; ``begun`` and ``done`` are told of each.
 
     After an attack that got through the phone cannot be trusted: those that are left get a fresh one. ``lifted``: every
     target is an ordinary page, and every other protection is given what it asks for; an attack that does not get
@@ -73,7 +74,7 @@ def run(
     while len(verdicts) < len(order):
         battle = Battle(images, lifted=lifted, make_machine=make_machine, show=show)
         with contextlib.closing(battle), contextlib.suppress(Breach):
-            battle.fight(order[len(verdicts) :], judged)
+            battle.fight(order[len(verdicts) :], judged, begun)
     return tuple(verdicts)
 
 
@@ -108,11 +109,17 @@ class Battle:
         """Give the host's memory back."""
         self.system.dispose()
 
-    def fight(self, attacks: Sequence[Attack], done: Callable[[Verdict], None]) -> Generation:
+    def fight(
+        self,
+        attacks: Sequence[Attack],
+        done: Callable[[Verdict], None],
+        begun: Callable[[Attack], None] = lambda attack: None,
+    ) -> Generation:
         """Serve a model, under ``attacks``: what the last request gave. Raises Breach when one got through."""
 
-        def begun(_: Attack) -> None:
+        def begins(attack: Attack) -> None:
             self.judge.arm()
+            begun(attack)
 
         def ended(attack: Attack, through: bool) -> None:
             by = self.judge.evidence.stopped_by()
@@ -122,7 +129,7 @@ class Battle:
             if through and not self.judge.lifted:
                 raise Breach(attack.name)
 
-        playbook = Playbook(attacks, self.hostile, self.judge, begun, ended)
+        playbook = Playbook(attacks, self.hostile, self.judge, begins, ended)
         assert isinstance(self.system.normal, HostileKernel)
         self.system.normal.playbook = playbook
         self.system.open(self.hostile.medium.slot)

@@ -13,7 +13,8 @@ from .attack import UnknownAttack, Verdict, run, select
 from .errors import UserError
 from .recipe import Recipe, Stage
 
-ENDED = "attack"  # the notice of an attack that has ended: blocked or not, and its name
+BEGUN = "attack-begun"  # the notice of an attack that begins: its name
+ENDED = "attack"  # the notice of one that has ended: blocked or not, and its name
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,13 @@ class AttackRecipe(Recipe):
         return tuple(one for one in attacks if one.control) if self.controls else attacks
 
     def drive(self, stage: Stage) -> tuple[Verdict, ...]:
+        def begun(attack: Attack) -> None:
+            stage.show(Notice(BEGUN, (), attack.name.encode()))
+
         def ended(verdict: Verdict) -> None:
             stage.show(Notice(ENDED, (int(verdict.blocked),), verdict.name.encode()))
 
-        return run(self.attacks(), lifted=self.controls, done=ended, make_machine=stage.create_machine, show=stage.show)
+        return run(
+            self.attacks(), lifted=self.controls, begun=begun, done=ended,
+            make_machine=stage.create_machine, show=stage.show,
+        )  # fmt: skip

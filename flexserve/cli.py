@@ -27,6 +27,7 @@ COMMANDS = {
     "pack": "flexserve.commands.pack",
     "run": "flexserve.commands.run",
     "step": "flexserve.commands.step",
+    "trace": "flexserve.commands.trace",
 }
 
 

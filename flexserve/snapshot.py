@@ -8,7 +8,6 @@ archive; docs/snapshots.md lists its members.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
 import zipfile
@@ -23,9 +22,9 @@ from emulator.gate import Notice
 from emulator.state import MachineState, StateError
 from emulator.stops import Position
 from emulator.supervision.records import dump_events, dump_log, load_events, load_log
-from firmware.build import image_path
 
 from .errors import UserError
+from .identity import firmware_digest
 from .recipe import Recipe, read
 
 FORMAT, VERSION = "flexserve snapshot", 1
@@ -33,19 +32,9 @@ HEADER, LOG, EVENTS, NOTICES = "header.json", "log.json", "events.json", "notice
 EDITS, STATE = "edits.json", "state"
 LARGEST_MEMBER = 1 << 32  # bytes, unpacked
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member: the same snapshot is the same file
-IMAGES = ("monitor", "gate", "probe")
 EDIT_KINDS: dict[str, type[Edit]] = {
     kind.__name__: kind for kind in (SetRegister, SetVector, SetSystemRegister, SetMemory)
 }
-
-
-def firmware_digest() -> str:
-    """SHA-256 of the images that a phone boots, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name in IMAGES:
-        content = image_path(name).read_bytes()
-        digest.update(f"{name} {len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 def save(path: Path, recipe: Recipe, timeline: Timeline) -> None:

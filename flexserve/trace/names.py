@@ -1,0 +1,107 @@
+"""Names for what a trace would otherwise give as numbers: addresses by where they lie, registers, TLBIs, calls."""
+
+from __future__ import annotations
+
+import enum
+
+from emulator.devices.device import Device
+from emulator.devices.smmu import Smmu
+from emulator.devices.storage import Storage
+from emulator.devices.trusted import Trusted
+from emulator.devices.tzc400 import Tzc400
+from emulator.devices.tzpc import Tzpc
+from emulator.devices.uart import Uart
+from emulator.memory_map import DRAM_BASE, SECURE_SRAM, DramLayout, device_windows
+from emulator.world import World
+from monitor.abi import REVOKED, Call, Kind, PageState, Status
+
+DEVICE_TYPES: dict[str, type[Device]] = {
+    "UART0": Uart, "UART1": Uart, "SMMU": Smmu, "TZASC": Tzc400, "TZPC": Tzpc, "TRUSTED": Trusted, "STORAGE": Storage,
+}  # fmt: skip
+
+# (op1, CRn, op2), Arm ARM D19.7; CRm tells only how far it reaches (3: inner shareable)
+TLBIS = {
+    (0, 0): "VMALLE1", (0, 1): "VAE1", (0, 2): "ASIDE1", (0, 3): "VAAE1", (0, 5): "VALE1", (0, 7): "VAALE1",
+    (4, 0): "ALLE2", (4, 1): "VAE2", (4, 4): "ALLE1", (4, 5): "VALE2", (4, 6): "VMALLS12E1",
+    (6, 0): "ALLE3", (6, 1): "VAE3", (6, 5): "VALE3",
+}  # fmt: skip
+STAGE2_TLBIS = {1: "IPAS2E1", 5: "IPAS2LE1"}
+INNER_SHAREABLE, STAGE2_SHAREABLE, STAGE2 = 3, 0, 4
+
+
+def place(address: int, layout: DramLayout) -> str:
+    """``dram+0x200000``, ``secure+0x1000``, ``TZASC+0x110``: a physical address by what is there."""
+    if DRAM_BASE <= address < layout.end:
+        name, base = next(
+            (name, base)
+            for name, base in (
+                ("ownership", layout.ownership_base),
+                ("secure", layout.secure_base),
+                ("carveout", layout.carve_out_base),
+                ("dram", DRAM_BASE),
+            )
+            if address >= base
+        )
+        return f"{name}+{address - base:#x}"
+    if address in SECURE_SRAM:
+        return f"sram+{address - SECURE_SRAM.base:#x}"
+    window = next((window for window in device_windows() if address in window), None)
+    return f"{window.name}+{address - window.base:#x}" if window else f"{address:#x}"
+
+
+def register(device: int, offset: int) -> str:
+    """``TZASC.REGION_ATTRIBUTES[1]``; an offset where nothing is declared."""
+    window = device_windows()[device]
+    kind = DEVICE_TYPES.get(window.name)
+    found = kind.find(offset) if kind else None
+    if found is None:
+        return f"{window.name}+{offset:#x}"
+    declared, index = found
+    return f"{window.name}.{declared.name}{f'[{index}]' if declared.count > 1 else ''}"
+
+
+def tlbi(op1: int, crm: int, op2: int) -> str:
+    """``VAE1IS``."""
+    if op1 == STAGE2 and crm in (STAGE2_SHAREABLE, STAGE2):
+        name = STAGE2_TLBIS.get(op2, f"S{op2}")
+        return f"{name}IS" if crm == STAGE2_SHAREABLE else name
+    name = TLBIS.get((op1, op2), f"op1={op1},op2={op2}")
+    return f"{name}IS" if crm == INNER_SHAREABLE else name
+
+
+def state(entry: int) -> str:
+    """An ownership entry."""
+    name = member(PageState, entry & 7)
+    return f"{name}|REVOKED" if entry & REVOKED else name
+
+
+def word(kind: Kind, value: int, layout: DramLayout) -> str:
+    """An argument or a result, as its row of the SMC table says that it reads."""
+    if kind is Kind.STATUS:
+        return member(Status, value)
+    if kind is Kind.ADDRESS:
+        return place(value, layout)
+    return str(value) if kind is Kind.NUMBER else f"{value:#x}"
+
+
+def arguments(call: Call, registers: tuple[int, ...], layout: DramLayout) -> str:
+    kinds = {one.name: one.kind for one in call.args}
+    return _pairs({name: word(kinds[name], value, layout) for name, value in call.arguments(registers).items()})
+
+
+def results(call: Call, registers: tuple[int, ...], layout: DramLayout) -> str:
+    kinds = {one.name: one.kind for one in call.returns}
+    return _pairs({name: word(kinds[name], value, layout) for name, value in call.results(registers).items()})
+
+
+def member(names: type[enum.IntEnum], value: int) -> str:
+    return next((one.name for one in names if one == value), str(value))
+
+
+def where(world: int, level: int) -> str:
+    """``normal.el1``."""
+    return f"{World(world).name.lower()}.el{level}"
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return "".join(f" {name}={value}" for name, value in values.items())
