@@ -240,6 +240,19 @@ void exception_undefined(struct machine *machine)
 			 core_read_register(machine, REGISTER_PC));
 }
 
+/* MSR DAIFSet and DAIFClr where SCTLR_EL1.UMA forbids them: the engine gives no syndrome. As of an MSR of op0 0. */
+static uint64_t pstate_syndrome(struct machine *machine, uint64_t pc, unsigned level)
+{
+	uint32_t instruction = 0;
+
+	if (!read_instruction(machine, pc, level, &instruction) || (instruction & 0xfff8f01f) != 0xd500401f) {
+		return exception_syndrome(EC_UNKNOWN, 0);
+	}
+	return exception_syndrome(EC_SYSTEM_REGISTER,
+				  (uint64_t)(instruction >> 5 & 7) << 17 | (uint64_t)(instruction >> 16 & 7) << 14 | 4 << 10 |
+					  31 << 5 | (uint64_t)(instruction >> 8 & 15) << 1);
+}
+
 /*
  * Undefined, or trapped: the engine says which, with the syndrome. Where it means a trap from EL1 or above to the same
  * level the instruction is undefined: there are no such traps.
@@ -248,7 +261,9 @@ static void take_refused(struct machine *machine, uint64_t pc, unsigned level)
 {
 	struct engine_exception refused = engine_exception(&machine->core);
 
-	if (refused.syndrome >> 26 == EC_SYSTEM_REGISTER && refused.target == level) {
+	if (!refused.syndrome) {
+		refused.syndrome = pstate_syndrome(machine, pc, level);
+	} else if (refused.syndrome >> 26 == EC_SYSTEM_REGISTER && refused.target == level) {
 		refused.syndrome = exception_syndrome(EC_UNKNOWN, 0);
 	}
 	take_synchronous(machine, refused.target, refused.syndrome, pc);

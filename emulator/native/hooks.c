@@ -250,6 +250,27 @@ static bool is_refused(struct machine *machine, const uc_arm64_cp_reg *reg, unsi
 	return level == 3 && !normal && reg->op1 == 4 && reg->op2 < 2;
 }
 
+/* AT and TLBI of Armv8.0 (Arm ARM C5.4, C5.5), by op1, CRn and CRm: a bit for each op2. The rest is undefined. */
+static const struct {
+	uint8_t op1, crn, crm, op2;
+} translation_instructions[] = {
+	{0, 7, 8, 0x0f}, {4, 7, 8, 0xf3}, {6, 7, 8, 0x03},
+	{0, 8, 3, 0xaf}, {4, 8, 3, 0x73}, {6, 8, 3, 0x23},
+	{0, 8, 7, 0xaf}, {4, 8, 7, 0x73}, {6, 8, 7, 0x23},
+	{4, 8, 0, 0x22}, {4, 8, 4, 0x22},
+};
+
+static bool is_translation_instruction(const uc_arm64_cp_reg *reg)
+{
+	for (size_t i = 0; i < sizeof translation_instructions / sizeof translation_instructions[0]; i++) {
+		if (translation_instructions[i].op1 == reg->op1 && translation_instructions[i].crn == reg->crn &&
+		    translation_instructions[i].crm == reg->crm) {
+			return translation_instructions[i].op2 >> reg->op2 & 1;
+		}
+	}
+	return false;
+}
+
 /* TLBI and AT act on our translation, not the engine's. Below the level that an instruction needs it stays undefined. */
 static uint32_t on_system(uc_engine *engine, uc_arm64_reg operand, const uc_arm64_cp_reg *reg, void *user)
 {
@@ -258,24 +279,19 @@ static uint32_t on_system(uc_engine *engine, uc_arm64_reg operand, const uc_arm6
 	unsigned needed = reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1;
 	uint64_t value = 0;
 
-	if (reg->op0 != 1 || level < needed || reg->op1 == 3 || is_refused(machine, reg, level)) {
+	if (reg->op0 != 1 || !is_translation_instruction(reg) || level < needed || is_refused(machine, reg, level)) {
 		return 0;
 	}
 	uc_reg_read(engine, (int)operand, &value);
 	if (reg->crn == 8) {
 		tlb_maintain(machine, reg->op1, reg->crm, reg->op2, value);
-		return 1;
+	} else if (!address_translate(machine, reg->op1, reg->op2, value, &machine->core.trap)) {
+		machine->core.trap_address = value;
+		uc_emu_stop(engine); /* stops behind the instruction */
+	} else {
+		machine->core.trap.status = FSC_NONE;
 	}
-	if (reg->crn == 7 && reg->crm == 8) {
-		if (!address_translate(machine, reg->op1, reg->op2, value, &machine->core.trap)) {
-			machine->core.trap_address = value;
-			uc_emu_stop(engine); /* stops behind the instruction */
-		} else {
-			machine->core.trap.status = FSC_NONE;
-		}
-		return 1;
-	}
-	return 0;
+	return 1;
 }
 
 bool core_add_hooks(struct machine *machine)

@@ -57,7 +57,7 @@ KNOWN = (
     Known(
         "Condition flags at the vector",
         "Taking an exception leaves PSTATE.NZCV as it was (Arm ARM, AArch64.TakeException). QEMU clears the flags.",
-        ("eret/*-flags-*", "fp/*-fpen1-3"),
+        ("eret/*-flags-*", "fp/*-fpen1-3", "word/*"),
         ("pstate", "SPSR_EL3"),
         bits=0xF << 28,
     ),
@@ -85,6 +85,14 @@ KNOWN = (
         "The engine performs loads and stores inline and checks the alignment of exclusives only: SCTLR_ELx.A and the"
         " rule for load-acquire and store-release have no effect. A check would cost a call for every access.",
         ("align/*-a1-[01]-*", "align/*-a0-*-3[2-7]"),
+    ),
+    Known(
+        "op1 and op2 of a trapped DAIFSet or DAIFClr",
+        "ESR_EL1 names op2 in bits 19:17 and op1 in bits 16:14 (Arm ARM, ESR_ELx, ISS of EC 0x18). QEMU 7.2 has them"
+        " the other way round.",
+        ("pstate/*el0-daif*",),
+        ("ESR_EL1",),
+        bits=0x3F << 14,
     ),
     Known(
         "Instructions out of device registers",

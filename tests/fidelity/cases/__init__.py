@@ -5,9 +5,11 @@ from __future__ import annotations
 from tests.fidelity.case import Case
 from tests.fidelity.cases import (
     alignment,
+    arithmetic,
     exceptions,
     floating_point,
     maintenance,
+    pstate,
     returns,
     stage1,
     stage2,
@@ -19,9 +21,11 @@ from tests.fidelity.cases import (
 
 MODULES = (
     alignment,
+    arithmetic,
     exceptions,
     floating_point,
     maintenance,
+    pstate,
     returns,
     stage1,
     stage2,
