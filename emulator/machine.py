@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from emulator.core import Core
+from emulator.debug.syndrome import describe_syndrome
 from emulator.devices.device import BusError
 from emulator.events import EventStream
 from emulator.image import Image
@@ -234,7 +235,12 @@ class Machine:
 
     def _describe_loss(self, pc: int) -> str:
         error = ffi.string(lib.machine_error(self.native)).decode()
-        return error or f"the vector table of EL{self.core.level} faults for ever at {pc:#x}"
+        if error:
+            return error
+        first = ffi.new("struct first_fault *")
+        lib.core_first_fault(self.native, first)
+        cause = f"{describe_syndrome(first.syndrome)} (ESR {first.syndrome:#x}) at {first.pc:#x} in EL{first.level}"
+        return f"the vector table of EL{self.core.level} faults for ever at {pc:#x}, first after: {cause}"
 
     def access_device(self, device: int, offset: int, size: int, write: bool, secure: bool, value: int) -> int | None:
         try:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from emulator.debug.syndrome import describe_syndrome
 from emulator.machine import Lost, Machine, StopReason
 from emulator.memory_map import VIRT_COUNTER_HZ, DramLayout
 from emulator.virt.board import Board, Ending, Listener, populate
@@ -98,7 +97,7 @@ def _run(machine: Machine, board: Board, last: int) -> Outcome:
     except Left:
         why, status = "left by the user", 0
     except Lost as lost:
-        raise Lost(_describe_loss(machine, lost)) from lost
+        raise Lost(f"{lost}; {machine.instructions:,} instructions in") from lost
     by_itself = ending in {Ending.EXIT, Ending.POWER_OFF, Ending.RESET}
     return Outcome(why, status, machine.instructions, machine.core.pc, by_itself)
 
@@ -125,10 +124,3 @@ def _poll(machine: Machine, board: Board, *, idle: bool) -> int:
     wait = machine.time_to_next_event()
     seconds = math.inf if wait is None else wait / VIRT_COUNTER_HZ
     return int(board.console.poll(wanted=True, idle_seconds=seconds) or False)
-
-
-def _describe_loss(machine: Machine, lost: Lost) -> str:
-    core = machine.core
-    syndrome = core.read_sysreg(f"ESR_EL{core.level}")
-    cause = f"{describe_syndrome(syndrome)} (ESR_EL{core.level} {syndrome:#x})"
-    return f"{lost}: {cause}, {machine.instructions:,} instructions in"

@@ -79,6 +79,14 @@ void core_write_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsi
 		       uint64_t value);
 void core_reset(struct machine *machine, uint64_t entry);
 void core_enable_semihosting(struct machine *machine);
+struct first_fault {
+	uint64_t pc;
+	uint64_t syndrome;
+	unsigned level; /* exception level that it happened at */
+};
+
+/* After STOP_LOST: the exception that began what never ended. */
+void core_first_fault(struct machine *machine, struct first_fault *fault);
 /* Watching calls to EL3 costs time: SMC_RETURN events and core_longest_call need it. */
 void core_watch_calls(struct machine *machine, bool watch);
 /* EVENT_OWNERSHIP tells of changes of this table's bytes, after each call to EL3. False: the host has no memory for it. */

@@ -61,13 +61,21 @@ static void write_spsr(struct machine *machine, unsigned level, uint64_t value)
 }
 
 /* A vector table whose first instruction faults takes exceptions for ever without executing anything. */
-static void watch_progress(struct core *core)
+static void watch_progress(struct core *core, const struct exception *exception, unsigned level)
 {
 	if (core->stuck_at != core->instructions) {
 		core->stuck_at = core->instructions;
 		core->stuck = 0;
 	}
-	core->stuck++;
+	if (core->stuck++ == 0) {
+		core->first_fault = (struct first_fault){
+			.pc = exception->return_address, .syndrome = exception->syndrome, .level = level};
+	}
+}
+
+void core_first_fault(struct machine *machine, struct first_fault *fault)
+{
+	*fault = machine->core.first_fault;
 }
 
 static void write_registers(struct machine *machine, const int *registers, const uint64_t *values, int count)
@@ -100,7 +108,7 @@ void exception_take(struct machine *machine, const struct exception *exception)
 	level = old[PSTATE] >> 2 & 3;
 	own_sp = old[PSTATE] & 1;
 	report(machine, exception, level);
-	watch_progress(&machine->core);
+	watch_progress(&machine->core, exception, level);
 	debug_exception(machine);
 
 	if (exception->has_far) {

@@ -257,6 +257,7 @@ struct core {
 	uint8_t timer_control[TIMERS];
 	uint64_t stuck_at;        /* instruction count of the last exception, to see a vector that faults for ever */
 	unsigned stuck;
+	struct first_fault first_fault;
 	bool semihosting;         /* HLT #0xF000 is a call of the debugger's */
 	bool semihosting_called;
 	bool lost;                /* the engine did what no guest can cause, or a vector table faults for ever */

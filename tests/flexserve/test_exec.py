@@ -101,8 +101,11 @@ def test_an_image_that_does_not_end_is_stopped_with_124(tmp_path: Path, capfd: p
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (".word 0", ["EL3", "0x200", "undefined instruction"]),
-        ("mov x0, #0x30000000\nldr x1, =0x0c000000\nmsr vbar_el3, x1\nldr x2, [x1]", ["EL3", "0xc000200", "external"]),
+        ("nop\n.word 0", ["EL3", "0x200", "undefined instruction", "at 0x48000004", "1 instructions"]),
+        (
+            "mov x0, #0x30000000\nldr x1, =0x0c000000\nmsr vbar_el3, x1\nldr x2, [x1]",
+            ["EL3", "0xc000200", "external abort", "at 0x4800000c"],
+        ),
     ],
 )
 def test_an_image_that_faults_at_once_is_one_line(
