@@ -30,7 +30,8 @@ CLASSES = {
     0x35: "watchpoint",
     0x3C: "BRK",
 }
-SMC, INSTRUCTION_ABORTS, DATA_ABORTS = 0x17, (0x20, 0x21), (0x24, 0x25)
+CALLS = (0x11, 0x15, 0x16, 0x17)  # SVC, HVC, SMC
+INSTRUCTION_ABORTS, DATA_ABORTS = (0x20, 0x21), (0x24, 0x25)
 
 FAULTS = {
     0x00: "address size fault",
@@ -73,7 +74,7 @@ def _details(code: int, iss: int) -> list[str]:
         return [*_data_access(iss), describe_fault(iss & 0x3F), *_where(iss)]
     if code in INSTRUCTION_ABORTS:
         return [describe_fault(iss & 0x3F), *_where(iss)]
-    if code in {0x11, 0x15, 0x16, SMC, 0x3C}:
+    if code in {*CALLS, 0x3C}:
         return [f"#{iss & 0xFFFF:#x}"]
     if code == 0x18:
         return [_system_instruction(iss)]

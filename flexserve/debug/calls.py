@@ -16,6 +16,8 @@ from .ownership import state_name
 
 Args: TypeAlias = tuple[int, ...]  # of an event
 
+VECTOR = 6  # of an exception's arguments: where in its block of the vector table; 0: synchronous
+_INTERRUPTS = {0x080: "IRQ", 0x100: "FIQ", 0x180: "SError"}
 LEVEL, WORLD = 6, 7  # of an SMC event's or an SMC return's arguments
 
 
@@ -81,6 +83,8 @@ def _smc(args: Args) -> str:
 
 
 def _exception(args: Args) -> str:
+    if args[VECTOR]:
+        return f"{_INTERRUPTS.get(args[VECTOR], 'exception')} taken from EL{args[3]} to EL{args[4]}, at {args[2]:#x}"
     return f"exception EL{args[3]} to EL{args[4]}: {describe_syndrome(args[0])}, at {args[2]:#x}"
 
 

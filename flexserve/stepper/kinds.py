@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.debug.timeline import Timeline
+from emulator.debug.syndrome import CALLS, exception_class
 from emulator.events import Event, EventKind
-from flexserve.debug.calls import WORLD, call_before
+from flexserve.debug.calls import VECTOR, WORLD, call_before
 from flexserve.debug.scene import Refused
 
 When = Callable[[Event], bool]
@@ -37,6 +38,15 @@ def _switches(timeline: Timeline) -> When:
     return is_switch
 
 
+def _is_fault(_: Timeline) -> When:
+    """Whether an exception is synchronous, and no call."""
+    return lambda event: not event.args[VECTOR] and exception_class(event.args[0]) not in CALLS
+
+
+def _is_interrupt(_: Timeline) -> When:
+    return lambda event: bool(event.args[VECTOR])
+
+
 def _of(kind: EventKind, what: str) -> Kind:
     return Kind(frozenset({kind}), what)
 
@@ -45,7 +55,9 @@ KINDS: dict[str, Kind] = {
     "smc": _of(EventKind.SMC, "a call arrives at EL3"),
     "return": _of(EventKind.SMC_RETURN, "EL3 returns from a call"),
     "switch": Kind(frozenset({EventKind.SMC_RETURN}), "the other world runs", _switches),
-    "exception": _of(EventKind.EXCEPTION, "an exception or interrupt is taken"),
+    "exception": _of(EventKind.EXCEPTION, "an exception is taken: call, fault or interrupt"),
+    "fault": Kind(frozenset({EventKind.EXCEPTION}), "an exception that is no call", _is_fault),
+    "interrupt": Kind(frozenset({EventKind.EXCEPTION}), "an IRQ, FIQ or SError is taken", _is_interrupt),
     "ownership": _of(EventKind.OWNERSHIP, "pages change their state"),
     "token": _of(EventKind.TOKEN, "a token reaches the user"),
     "denied": _of(EventKind.DENIED, "TZASC, TZPC or decoder refuse an access"),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from rich.text import Text
 
+from emulator.gate import Notice
 from flexserve.debug.calls import page_name
 from flexserve.debug.code_views import where
 from flexserve.debug.expressions import evaluate, page_address
@@ -52,11 +53,25 @@ def _changes(session: Session, text: str) -> Answer:
 
 
 def _output(session: Session, text: str) -> Answer:
-    """What the app has shown its user so far."""
+    """What has been shown to the user so far: text, a UART's lines, verdicts on attacks."""
     expect_none(text.split())
-    tokens = [notice for notice in session.timeline.notices if notice.kind == "token"]
-    shown = b"".join(notice.data for notice in tokens).decode(errors="replace")
-    return Answer({"tokens": len(tokens), "text": shown}, lines(*shown.split("\n"), f"({len(tokens)} tokens so far)"))
+    notices = session.timeline.notices
+    shown = "".join(_said(notice) for notice in notices)
+    tokens = sum(notice.kind == "token" for notice in notices)
+    count = (f"({tokens} tokens so far)",) if session.scene.monitored else ()
+    return Answer({"tokens": tokens, "text": shown}, lines(*shown.splitlines(), *count))
+
+
+def _said(notice: Notice) -> str:
+    text = notice.data.decode(errors="replace")
+    match notice.kind:
+        case "token" | "print":
+            return text
+        case "line":
+            return text.rstrip("\r\n") + "\n"
+        case "attack":
+            return f"{text}: {'blocked' if notice.numbers[0] else 'got through'}\n"
+    return ""
 
 
 def _why(session: Session, text: str) -> Answer:
