@@ -1,7 +1,7 @@
 """A translation explained: stage 1, stage 2 and the filters step by step, from what is in registers and memory now.
 
-A second implementation beside native/walk.c, which says why; tests hold the two against each other. It changes nothing,
-and knows nothing of the TLB: what the core may still do by an old entry is not what it says.
+A second implementation beside native/walk.c, which says why; tests hold the two against each other. It reads the tables
+as they are now, and says so where the TLB still holds something else. It changes nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from emulator.debug.tables import (
 )
 from emulator.machine import Machine
 from emulator.memory_map import PAGE_SIZE
+from emulator.native import ffi, lib
 from emulator.world import World
 
 PHYSICAL_BITS = 44  # Cortex-A72
@@ -32,7 +33,7 @@ _VM, _PTW, _DC, _TGE = 1 << 0, 1 << 2, 1 << 12, 1 << 27  # HCR_EL2
 
 
 class Access(enum.Enum):
-    """What is attempted."""
+    """What is attempted; in the order of the bits of struct cached."""
 
     READ = "read"
     WRITE = "write"
@@ -56,7 +57,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """``physical`` is None where translation ended before there was one; ``verdict`` is one line."""
+    """``physical`` is None where translation ended before there was one; ``verdict`` is one line.
+
+    ``stale``: the TLB holds something else than the tables say, and the core goes by that until a TLBI.
+    """
 
     address: int
     access: Access
@@ -66,6 +70,7 @@ class Explanation:
     allowed: bool
     physical: int | None
     verdict: str
+    stale: bool = False
 
 
 class _Refused(Exception):
@@ -247,16 +252,30 @@ def explain(machine: Machine, address: int, access: Access, level: int, world: W
         physical, non_secure = walk.run(address)
         verdict = judge(machine, physical, secure=not non_secure, write=access is Access.WRITE)
         walk.steps.append(Step(verdict.filter, verdict.why, verdict.allowed))
-        side = "non-secure" if non_secure else "secure"
-        if verdict.allowed:
-            text = f"allowed: {side} {access.value} of physical {physical:#x}"
-        else:
+        allowed, side = verdict.allowed, "non-secure" if non_secure else "secure"
+        text = f"allowed: {side} {access.value} of physical {physical:#x}"
+        if not allowed:
             text = f"refused by the {verdict.filter}: {side} {access.value} of physical {physical:#x}: {verdict.why}"
-        return Explanation(address, access, level, world, tuple(walk.steps), verdict.allowed, physical, text)
     except _Refused as refused:
-        return Explanation(
-            address, access, level, world, tuple(walk.steps), False, physical, f"refused by {refused.args[0]}"
-        )
+        allowed, text = False, f"refused by {refused.args[0]}"
+    stale = _stale_entry(walk, address, physical)
+    if stale:
+        walk.steps.append(stale)
+        text += "; but the TLB has an older entry"
+    return Explanation(address, access, level, world, tuple(walk.steps), allowed, physical, text, stale is not None)
+
+
+def _stale_entry(walk: _Walk, address: int, physical: int | None) -> Step | None:
+    """What the TLB holds for the address, where the tables no longer say so. Of the context that runs, or of EL3."""
+    if walk.level < 3 and walk.world is not walk.machine.core.world:
+        return None
+    cached = ffi.new("struct cached *")
+    lib.translate_cached(walk.machine.native, address, walk.level, cached)
+    allowed = bool(cached.rights >> list(Access).index(walk.access) & 1)
+    if not cached.complete or (allowed and cached.physical == physical) or (not allowed and physical is None):
+        return None
+    rights = ", ".join(one.value for bit, one in enumerate(Access) if cached.rights >> bit & 1) or "nothing"
+    return Step("TLB", f"an older entry counts until a TLBI: physical {cached.physical:#x}, allows {rights}", allowed)
 
 
 def to_physical(machine: Machine, address: int) -> int:

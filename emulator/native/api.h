@@ -156,5 +156,13 @@ struct probe {
 	uint64_t ipa;
 };
 
+/* What the TLB says, without a walk and without a trace in it; rights: a bit for each access of the level's. */
+struct cached {
+	bool complete; /* no walk is needed */
+	uint64_t physical;
+	unsigned rights;
+};
+
+void translate_cached(struct machine *machine, uint64_t address, unsigned level, struct cached *cached);
 void translate_probe(struct machine *machine, uint64_t address, unsigned access, unsigned level, struct probe *probe);
 void tlb_maintain(struct machine *machine, unsigned op1, unsigned crm, unsigned op2, uint64_t operand);

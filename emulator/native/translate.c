@@ -339,3 +339,43 @@ bool translate(struct machine *machine, uint64_t address, enum access access, un
 {
 	return translate_stages(machine, address, access, level, true, translation, fault);
 }
+
+/* The combined entry counts before stage 2's own, as in second_stage. */
+static const struct tlb_entry *cached_stage2(struct machine *machine, const struct context *context, uint64_t address,
+					     uint64_t ipa, uint64_t serial)
+{
+	const struct tlb_entry *child = serial ? tlb_find(&machine->tlb, TLB_COMBINED, context->tlb, address) : NULL;
+
+	return child && child->serial == serial ? child : tlb_find(&machine->tlb, TLB_STAGE2, context->tlb, ipa);
+}
+
+void translate_cached(struct machine *machine, uint64_t address, unsigned level, struct cached *cached)
+{
+	struct context context;
+	const struct tlb_entry *entry;
+	uint64_t serial = 0;
+
+	*cached = (struct cached){.rights = PERMIT_READ | PERMIT_WRITE | PERMIT_EXECUTE};
+	if (!read_context(machine, level, &address, &context) || !(context.stage1_on || context.stage2_on)) {
+		return;
+	}
+	cached->physical = address;
+	if (context.stage1_on) {
+		entry = tlb_find(&machine->tlb, TLB_STAGE1, context.tlb, address);
+		if (!entry) {
+			return;
+		}
+		serial = entry->serial;
+		cached->rights &= level == 0 ? entry->permissions >> PERMIT_EL0_SHIFT : entry->permissions;
+		cached->physical = entry->output | (address & ((UINT64_C(1) << entry->shift) - 1));
+	}
+	if (context.stage2_on) {
+		entry = cached_stage2(machine, &context, address, cached->physical, serial);
+		if (!entry) {
+			return;
+		}
+		cached->rights &= entry->permissions;
+		cached->physical = entry->output | (cached->physical & ((UINT64_C(1) << entry->shift) - 1));
+	}
+	cached->complete = true;
+}

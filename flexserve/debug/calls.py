@@ -63,6 +63,12 @@ def call_before(events: Sequence[Event], index: int) -> Event | None:
     return next((event for event in reversed(events[:index]) if event.kind is EventKind.SMC), None)
 
 
+def covers(event: Event, page: int) -> bool:
+    """Whether an event is a change of the page at address ``page``."""
+    first, count = event.args[:2]
+    return event.kind is EventKind.OWNERSHIP and first <= (page - DRAM_BASE) // PAGE_SIZE < first + count
+
+
 def page_name(address: int) -> str:
     """A page by number and address."""
     return f"page {(address - DRAM_BASE) // PAGE_SIZE} ({address:#x})"

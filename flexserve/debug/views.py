@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import code_views, protection_views, register_views
-from .calls import describe
-from .expressions import number
+from .calls import call_before, covers, describe, describe_call, page_name
+from .expressions import number, page_address
+from .ownership import entries, state_name
 from .scene import Answer, Refused, Scene, Words, lines
 
 
@@ -31,6 +32,27 @@ def show_events(scene: Scene, words: Words) -> Answer:
     )
 
 
+def show_history(scene: Scene, words: Words) -> Answer:
+    """Each change of a page's state up to here, with the call that made it."""
+    if len(words) != 1:
+        raise Refused("history of which page? history ADDRESS, or its number")
+    entries(scene)
+    page = page_address(scene, words[0])
+    found = [
+        {
+            "instruction": event.instruction,
+            "before": state_name(event.args[2]),
+            "after": state_name(event.args[3]),
+            "call": describe_call(call) if call else None,
+        }
+        for index, event in enumerate(scene.events)
+        if covers(event, page)
+        for call in [call_before(scene.events, index)]
+    ]
+    shown = [f"{one['instruction']:>12,}  {one['before']} to {one['after']}  {one['call']}" for one in found]
+    return Answer({"page": page, "changes": found}, lines(page_name(page), *shown or ["has not changed its state"]))
+
+
 VIEWS: dict[str, View] = {
     "registers": View(register_views.show_registers, "[NAME...]", "general registers and flags"),
     "vectors": View(register_views.show_vectors, "[V0...]", "vector registers"),
@@ -45,6 +67,7 @@ VIEWS: dict[str, View] = {
         code_views.show_memory, "[phys] ADDRESS [BYTES]", "memory as this context addresses it, or physical"
     ),
     "pages": View(protection_views.show_pages, "[PAGE|ADDRESS]", "who owns which pages, or one page"),
+    "history": View(show_history, "PAGE|ADDRESS", "every change of a page's state, with the calls that made them"),
     "tzasc": View(protection_views.show_tzasc, "", "the TZASC's regions in words"),
     "walk": View(
         protection_views.show_walk,

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from emulator.debug.timeline import Reason, Stopped, StopSet, Timeline
 from emulator.events import Event, EventKind
 from emulator.machine import Stop
-from emulator.memory_map import DRAM_BASE, PAGE_SIZE
 from emulator.stops import Watch
-from flexserve.debug.calls import page_name
+from flexserve.debug.calls import covers, page_name
 from flexserve.debug.expressions import evaluate, number, page_address, places
 from flexserve.debug.ownership import entries
 from flexserve.debug.protection_views import broken
@@ -52,12 +51,6 @@ class Breakpoint:
             case Reason.EVENT, Event() as event:
                 return self.wants(timeline, event)
         return False
-
-
-def covers(event: Event, page: int) -> bool:
-    """Whether an ownership event is about the page at address ``page``."""
-    first, count = event.args[:2]
-    return first <= (page - DRAM_BASE) // PAGE_SIZE < first + count
 
 
 def stop_set(timeline: Timeline, breakpoints: list[Breakpoint]) -> StopSet:

@@ -25,7 +25,7 @@ _FIXED: dict[str, Iterable[str]] = {
     "help": tuple(command.name for command in COMMANDS),
     "system": ("PSTATE", *SYSTEM_REGISTERS),
 }
-_PLACED = {"code", "list", "memory", "walk", "why", "pages", "watch", "rwatch", "awatch"}
+_PLACED = {"code", "list", "memory", "walk", "why", "pages", "history", "watch", "rwatch", "awatch"}
 
 
 def candidates(session: Session, line: str) -> list[str]:

@@ -6,8 +6,8 @@ import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emulator.debug.timeline import Timeline
 from emulator.debug.syndrome import CALLS, exception_class
+from emulator.debug.timeline import Timeline
 from emulator.events import Event, EventKind
 from flexserve.debug.calls import VECTOR, WORLD, call_before
 from flexserve.debug.scene import Refused

@@ -8,15 +8,14 @@ from emulator.debug.disassembly import disassemble
 from emulator.debug.dwarf import SourceLine
 from emulator.debug.timeline import Reason, StopSet
 from emulator.debug.walk import Access, explain, read_virtual
-from emulator.events import Event, EventKind
+from emulator.events import Event
 from emulator.stops import Position, Watch
 from emulator.world import World
-from flexserve.debug.calls import LEVEL, WORLD, call_before, describe_call
+from flexserve.debug.calls import LEVEL, WORLD, call_before, covers, describe_call
 from flexserve.debug.ownership import entry_address, reachable, state_name
 from flexserve.debug.scene import Refused
 from monitor.abi import PageState
 
-from .breakpoints import covers
 from .session import Session
 
 STATE = 7  # bits of an entry
@@ -54,8 +53,7 @@ def removals(events: list[Event], page: int) -> list[int]:
     return [
         index
         for index, event in enumerate(events)
-        if event.kind is EventKind.OWNERSHIP
-        and covers(event, page)
+        if covers(event, page)
         and reachable(event.args[2])
         and not reachable(event.args[3])
         and event.args[3] & STATE != PageState.RESERVED  # the monitor's table as it is first seen

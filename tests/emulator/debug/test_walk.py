@@ -9,7 +9,7 @@ import pytest
 
 from emulator.debug.walk import Access, explain, read_virtual, to_physical
 from emulator.machine import Machine
-from emulator.memory_map import DEVICES, DRAM_BASE, DRAM_MIN, PAGE_SIZE, SECURE_SRAM
+from emulator.memory_map import DEVICES, DRAM_BASE, DRAM_MIN, NORMAL_IMAGE_END, PAGE_SIZE, SECURE_SRAM
 from emulator.native import ffi, lib
 from emulator.world import World
 from flexserve.system import System
@@ -94,3 +94,24 @@ def test_memory_is_read_as_the_core_addresses_it(machine: Machine) -> None:
     assert read_virtual(machine, DRAM_BASE + PAGE_SIZE - 4, 8) == machine.read_physical(DRAM_BASE + PAGE_SIZE - 4, 8)
     with pytest.raises(ValueError, match="not mapped here: stage 2: level 2 descriptor"):
         to_physical(machine, machine.layout.ownership_base)
+
+
+def test_an_entry_that_the_tlb_still_has_is_named(machine: Machine) -> None:
+    """A page that was used, and then taken out of stage 2 without a TLBI."""
+    page, probe = NORMAL_IMAGE_END, ffi.new("struct probe *")
+    lib.translate_probe(machine.native, page, ORDER.index(Access.READ), 1, probe)
+    before = explain(machine, page, Access.READ, 1, World.NORMAL)
+    assert (before.allowed, before.stale) == (True, False)
+    leaf = [step.descriptor for step in before.steps if step.stage == "stage 2" and step.descriptor and not step.depth][
+        -1
+    ]
+    assert leaf
+    descriptor = machine.read_physical(leaf, 8)
+    machine.write_physical(leaf, bytes(8))
+    stale = explain(machine, page, Access.READ, 1, World.NORMAL)
+    assert (stale.allowed, stale.stale, stale.steps[-1].stage, stale.steps[-1].allowed) == (False, True, "TLB", True)
+    assert f"physical {page:#x}, allows read, write" in stale.steps[-1].text
+    for place in TLBI_ALL:
+        lib.tlb_maintain(machine.native, *place, 0)
+    assert not explain(machine, page, Access.READ, 1, World.NORMAL).stale
+    machine.write_physical(leaf, descriptor)

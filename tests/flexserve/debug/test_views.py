@@ -36,7 +36,7 @@ def ask(scene: Scene, command: str) -> Answer:
 
 
 def test_every_view_answers_as_text_and_as_json(scene: Scene) -> None:
-    arguments = {"memory": "0x40000000", "walk": "0x40000000"}
+    arguments = {"memory": "0x40000000", "walk": "0x40000000", "history": "0x40000000"}
     for name in VIEWS:
         answer = ask(scene, f"{name} {arguments.get(name, '')}")
         assert answer.plain, name
@@ -126,6 +126,7 @@ def test_expressions(scene: Scene) -> None:
         ("pages 0x10000000", "is no page of DRAM"),
         ("walk gate_smc", "is more than one place"),
         ("walk nonsense", "is no number, register or symbol"),
+        ("history", "history of which page"),
         ("backtrace now", "takes no arguments"),
         ("m 0", "not mapped here"),
     ],

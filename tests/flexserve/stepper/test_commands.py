@@ -114,6 +114,10 @@ def test_a_page_breakpoint_stops_at_each_change_of_its_state(at_start: Session) 
     while words(do(at_start, "continue")).endswith(("ALLOCATED", "LOCKED")):
         states.append(do(at_start, f"pages {page:#x}").data["state"])
     assert states == ["ALLOCATED", "LOCKED"]
+    changes = do(at_start, f"history {page:#x}").data["changes"]
+    assert isinstance(changes, list)
+    assert [change["after"] for change in changes] == [*states, "RELEASED"]
+    assert [change["call"].partition("(")[0] for change in changes] == ["MEM_ALLOCATE", "MEM_LOCK", "MEM_RELEASE"]
 
 
 def first_locked(at_start: Session) -> int:
