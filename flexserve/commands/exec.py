@@ -20,7 +20,9 @@ from flexserve.errors import UserError
 from flexserve.exec_recipe import ExecRecipe
 from flexserve.exec_run import Outcome
 from flexserve.exec_screen import FileInput, FileScreen, PipeInput, TerminalInput, raw_terminal, standard_input
-from flexserve.recipe import PlainStage
+from flexserve.recipe import PlainStage, Stage
+from flexserve.trace.file import save
+from flexserve.trace.record import RecordingStage, assemble
 
 STDIO, NOWHERE = "stdio", "none"
 UARTS = 2
@@ -109,8 +111,12 @@ FILE = click.Path(path_type=Path)
     "--max-instructions", type=click.IntRange(1, (1 << 63) - 1), metavar="N",
     help="Stop after N instructions, with exit status 124.",
 )  # fmt: skip
+@click.option(
+    "--trace", "trace_file", type=FILE, metavar="FILE",
+    help="Write the run's trace, as `flexserve trace record` does; input then comes from --input only.",
+)  # fmt: skip
 @as_json
-def exec(as_json: bool, uarts: tuple[str, ...], **parameters: object) -> int:  # noqa: A001 - the command's name
+def exec(as_json: bool, uarts: tuple[str, ...], trace_file: Path | None, **parameters: object) -> int:  # noqa: A001 - the command's name
     """Run IMAGE, an ELF file or a flat binary, from EL3 on the board of QEMU's virt,secure=on.
 
     Its exit status is what the image exits with (semihosting), 0 after a power-off or a reset, 124 if it did not end.
@@ -120,33 +126,39 @@ def exec(as_json: bool, uarts: tuple[str, ...], **parameters: object) -> int:  #
         raise click.UsageError(f"--uart was given {len(uarts)} times, and the board has {UARTS} UARTs")
     recipe = ExecRecipe.from_parameters(parameters)
     places = dict(enumerate((*uarts, *(STDIO, NOWHERE)[len(uarts) :])))
-    if as_json:
-        return _report(recipe, places)
-    with _files(places) as files:
-        source = _input(recipe, places)
-        screen = FileScreen(source, files, (sys.stdout.buffer, sys.stderr.buffer))
-        with raw_terminal() if isinstance(source, TerminalInput) else contextlib.nullcontext():
-            outcome = _run(recipe, screen)
-    if not outcome.by_itself:
-        click.echo(f"flexserve: {outcome.why}, at {outcome.pc:#x}; status {outcome.status}", err=True)
+    stage = RecordingStage() if trace_file else PlainStage()
+    outcome = (_report if as_json else _show)(recipe, places, stage, traced=trace_file is not None)
+    if trace_file and isinstance(stage, RecordingStage):
+        save(trace_file, assemble({"recipe": recipe.as_json()}, stage.recordings, outcome))
     return outcome.status
 
 
-def _run(recipe: ExecRecipe, screen: FileScreen) -> Outcome:
+def _show(recipe: ExecRecipe, places: Mapping[int, str], stage: Stage, *, traced: bool) -> Outcome:
+    with _files(places) as files:
+        source = _input(recipe, places, traced=traced)
+        screen = FileScreen(source, files, (sys.stdout.buffer, sys.stderr.buffer))
+        with raw_terminal() if isinstance(source, TerminalInput) else contextlib.nullcontext():
+            outcome = _run(recipe, stage, screen)
+    if not outcome.by_itself:
+        click.echo(f"flexserve: {outcome.why}, at {outcome.pc:#x}; status {outcome.status}", err=True)
+    return outcome
+
+
+def _run(recipe: ExecRecipe, stage: Stage, screen: FileScreen) -> Outcome:
     try:
-        return recipe.run(PlainStage(), screen)
+        return recipe.run(stage, screen)
     except (MachineError, Lost) as error:
         raise UserError(str(error)) from error
     finally:
         screen.flush()
 
 
-def _report(recipe: ExecRecipe, places: Mapping[int, str]) -> int:
+def _report(recipe: ExecRecipe, places: Mapping[int, str], stage: Stage, *, traced: bool) -> Outcome:
     """What goes to stdio or nowhere is part of the JSON object."""
     uarts = {uart: io.BytesIO() for uart in range(UARTS)}
     prints = io.BytesIO(), io.BytesIO()
     with _files({uart: place for uart, place in places.items() if place not in {STDIO, NOWHERE}}) as files:
-        outcome = _run(recipe, FileScreen(_input(recipe, places), {**uarts, **files}, prints))
+        outcome = _run(recipe, stage, FileScreen(_input(recipe, places, traced=traced), {**uarts, **files}, prints))
     report = {
         "ended": outcome.why,
         "status": outcome.status,
@@ -159,20 +171,20 @@ def _report(recipe: ExecRecipe, places: Mapping[int, str]) -> int:
         "semihosting_errors": _text(prints[1]),
     }
     click.echo(json.dumps(report))
-    return outcome.status
+    return outcome
 
 
 def _text(gathered: io.BytesIO) -> str:
     return gathered.getvalue().decode(errors="replace")
 
 
-def _input(recipe: ExecRecipe, places: Mapping[int, str]) -> FileInput | PipeInput | TerminalInput:
+def _input(recipe: ExecRecipe, places: Mapping[int, str], *, traced: bool) -> FileInput | PipeInput | TerminalInput:
     if recipe.typed:
         try:
             return FileInput(recipe.typed.path.read_bytes())
         except OSError as error:
             raise UserError(f"{recipe.typed.path}: {error.strerror}") from error
-    return standard_input() if places[0] == STDIO else FileInput(b"")
+    return standard_input() if places[0] == STDIO and not traced else FileInput(b"")
 
 
 @contextlib.contextmanager

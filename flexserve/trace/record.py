@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from emulator.events import Event, EventKind
 from emulator.gate import Notice
-from emulator.machine import Machine
+from emulator.machine import Lost, Machine
 from emulator.memory_map import DramLayout
 from flexserve.errors import UserError
 from flexserve.identity import firmware_digest
@@ -79,7 +79,7 @@ def record(
     stage = RecordingStage(watch, begin)
     try:
         result: object = recipe.drive(stage)
-    except UserError as error:
+    except (UserError, Lost) as error:
         if not stage.recordings:
             raise
         result = {"error": str(error)}

@@ -74,6 +74,18 @@ def test_more_files_are_loaded_where_they_are_asked_for(tmp_path: Path, capfd: p
     assert report(capfd, image, "--load", f"0x4a000003={tmp_path / 'extra'}", "--uart", "none")[0] == 77
 
 
+def test_a_traced_run_checks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    image, trace = assemble(tmp_path, f"ldr x1, =0x10\nmsr vbar_el3, x1\nmov x0, #3\n{EXIT}"), tmp_path / "trace"
+    assert report(capfd, image, "--uart", "none", "--trace", trace)[0] == 3
+    assert '"status": 3' in trace.read_text()
+    assert execute(["trace", "check", str(trace)]) == 0
+    faulting = assemble(tmp_path, ".word 0")
+    assert execute(["trace", "record", str(trace), "--", "exec", str(faulting)]) == 0
+    assert "faults for ever" in trace.read_text()
+    assert execute(["trace", "check", str(trace)]) == 0
+    capfd.readouterr()
+
+
 POWER = """
     ldr x1, =0x090b0000
     mov w0, #3
