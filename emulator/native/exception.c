@@ -18,6 +18,7 @@
 /* The engine's exception numbers, as QEMU names them. */
 #define ENGINE_UNDEFINED 1
 #define ENGINE_SVC 2
+#define ENGINE_PREFETCH_ABORT 3
 #define ENGINE_DATA_ABORT 4
 #define ENGINE_BRK 7
 #define ENGINE_HVC 11
@@ -277,6 +278,21 @@ static void take_refused(struct machine *machine, uint64_t pc, unsigned level)
 	take_synchronous(machine, refused.target, refused.syndrome, pc);
 }
 
+/* Of the guest's own, in DBGBVRn_EL1, which the engine keeps. It raises no other prefetch abort: translation is ours. */
+static void take_breakpoint(struct machine *machine, uint64_t pc)
+{
+	struct engine_exception reported = engine_exception(&machine->core);
+
+	exception_take(machine, &(struct exception){
+		.vector = VECTOR_SYNC,
+		.target = reported.target,
+		.syndrome = reported.syndrome,
+		.return_address = pc,
+		.has_far = true,
+		.far = reported.address,
+	});
+}
+
 void exception_illegal_state(struct machine *machine)
 {
 	take_synchronous(machine, exception_default_target(machine, current_level(machine)),
@@ -318,6 +334,9 @@ bool exception_from_engine(struct machine *machine, uint32_t number, uint64_t pc
 		} else if (!implementation_register(machine, pc, level)) {
 			take_refused(machine, pc, level);
 		}
+		return true;
+	case ENGINE_PREFETCH_ABORT: /* so it calls it */
+		take_breakpoint(machine, pc);
 		return true;
 	case ENGINE_DATA_ABORT:
 		take_alignment(machine, pc, level);

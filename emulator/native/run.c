@@ -347,6 +347,7 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		}
 		if (returns_was_illegal(machine)) {
 			exception_illegal_state(machine);
+			continue;
 		}
 		if (core->float_trap_at && core->float_trap_at == core_read_register(machine, REGISTER_PC)) {
 			float_trap_take(machine);

@@ -170,6 +170,7 @@ static void core_fields(struct machine *machine, struct stream *stream)
 	FIELD_OF(stream, core->halted);
 	FIELD_OF(stream, core->serror_pending);
 	FIELD_OF(stream, core->doubtful_returns);
+	FIELD_OF(stream, core->was_below_el3);
 	for (unsigned i = 0; i < TIMERS; i++) {
 		FIELD_OF(stream, core->timer_control[i]);
 	}
@@ -280,6 +281,8 @@ static void tlb(struct tlb *tlb, struct stream *stream)
 
 	FIELD_OF(stream, tlb->used);
 	FIELD_OF(stream, tlb->now);
+	FIELD_OF(stream, tlb->sizes);
+	stream->failed |= tlb->sizes > TLB_SIZES;
 	for (unsigned i = 0; i < REGIMES; i++) {
 		FIELD_OF(stream, tlb->all[i]);
 	}

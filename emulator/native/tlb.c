@@ -7,7 +7,7 @@
 #define INITIAL_CAPACITY 4096
 
 /* Sizes of stage-1 and stage-2 entries: page, level 2 and level 1 block of the 4 KiB granule; page and block of 64 KiB. */
-static const uint8_t entry_shifts[] = {12, 21, 30, 16, 29};
+static const uint8_t entry_shifts[TLB_SIZES] = {12, 21, 30, 16, 29};
 #define SIZES_OF_4K 3
 
 bool tlb_init(struct tlb *tlb)
@@ -135,7 +135,7 @@ struct tlb_entry *tlb_insert(struct tlb *tlb, const struct tlb_entry *entry)
 		rebuild(tlb);
 	}
 	if (stamped.shift == entry_shifts[SIZES_OF_4K] || stamped.shift == entry_shifts[SIZES_OF_4K + 1]) {
-		tlb->sizes = sizeof entry_shifts; /* from now on look-ups try them */
+		tlb->sizes = TLB_SIZES; /* from now on look-ups try them */
 	}
 	stamped.stamp = ++tlb->now;
 	if (stamped.kind != TLB_COMBINED) {

@@ -23,6 +23,7 @@ enum regime {
 enum tlb_kind { TLB_STAGE1, TLB_STAGE2, TLB_COMBINED };
 
 #define TLB_VMIDS 65536
+#define TLB_SIZES 5 /* of entries */
 
 struct tlb_entry {
 	uint64_t address;    /* input: VA or IPA, aligned to the entry's size */

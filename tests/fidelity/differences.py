@@ -95,6 +95,12 @@ KNOWN = (
         bits=0x3F << 14,
     ),
     Known(
+        "Watchpoints of the guest's own",
+        "DBGWVRn_EL1 and DBGWCRn_EL1 can be written and have no effect: the engine watches nothing in pages that our"
+        " translation gives it. (Software step and breakpoints work. `flexserve step` and `gdb` have watchpoints.)",
+        ("debug/*-watch-*",),
+    ),
+    Known(
         "Instructions out of device registers",
         "A fetch from a device is an external abort here. QEMU executes what the device's registers read as. (Software"
         " must not do it: Arm ARM, B2.7.2.)",
