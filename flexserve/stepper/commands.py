@@ -12,6 +12,7 @@ from flexserve.debug.styles import DIM, NAME
 from .breaking import STOPS
 from .command import Command, Quit, by_name, find
 from .keeping import KEEPING
+from .kinds import KINDS
 from .looking import LOOKING
 from .movement import MOVEMENT
 from .session import Session
@@ -34,6 +35,8 @@ def _help(session: Session, text: str) -> Answer:  # noqa: ARG001  # a command a
     for group, title in _GROUPS.items():
         shown.append(Text(title, "bold"))
         shown += [_summary(command) for command in COMMANDS if command.group == group]
+        if group == "moving":
+            shown.append(Text(f"  KIND: {', '.join(KINDS)}", DIM))
     return Answer({"commands": [command.name for command in COMMANDS]}, tuple(shown))
 
 

@@ -56,6 +56,16 @@ def test_a_script_is_done_line_by_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "SMC SECURE_READY(" in out
 
 
+def test_a_snapshot_is_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tmp_path / "file")
+    assert execute(["step", *SMALL, "-c", "next smc 3", "-c", "registers", "-c", f"save {file}", "-c", "next smc"]) == 0
+    (_, _), (_, registers), _, (_, following) = shown(capsys.readouterr().out)
+    assert execute(["step", "--snapshot", file, "-c", "registers", "-c", "next smc", "-c", "prev smc 4"]) == 0
+    (_, same), (_, next_call), (_, start) = shown(capsys.readouterr().out)
+    assert (same, next_call) == (registers, following)
+    assert start.startswith("[position] this is where the run begins")
+
+
 def test_json_is_one_object_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["step", "--json", *SMALL, "-c", "next smc", "-c", "system scr", "-c", "xyzzy"]) == 2
     stopped, system, refused = map(json.loads, capsys.readouterr().out.splitlines())
@@ -81,9 +91,16 @@ def test_the_first_refusal_ends_a_script(tmp_path: Path, capsys: pytest.CaptureF
         (["--tokens", "many"], "flexserve: Invalid value for '--tokens'"),
         (["--model", "missing.gguf"], "flexserve: missing.gguf"),
         (["attack", "toaster"], "flexserve: "),
+        (["exec", "missing.elf"], "flexserve: missing.elf"),
+        (["--snapshot", "missing"], "flexserve: missing: No such file or directory"),
+        (["--snapshot", "README.md"], "flexserve: README.md is no snapshot"),
+        (["--snapshot", "missing", "--tokens", "3"], "flexserve: missing says what is run"),
     ],
 )
-def test_bad_input_is_one_line(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(
+    arguments: list[str], why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(WALKTHROUGH.parents[1])
     assert execute(["step", *arguments, "-c", "where"]) == 2
     error = capsys.readouterr().err
     assert error.startswith(why)
