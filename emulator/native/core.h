@@ -37,6 +37,10 @@ struct engine_exception engine_exception(struct core *core);
 bool returns_depend_on(const uc_arm64_cp_reg *reg);
 void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value);
 bool returns_was_illegal(struct machine *machine); /* PSTATE.IL is set */
+/* A block that is about to be executed: notes an ERET to AArch32 at its end, which is illegal too. */
+bool returns_to_aarch32(struct machine *machine, uint64_t start, uint64_t bytes);
+bool returns_caught(struct machine *machine); /* such a one is due */
+void returns_refuse(struct machine *machine);
 /* CPACR_EL1, CPTR_EL2 and CPTR_EL3 trap floating point: told before each write of one. */
 bool float_traps_depend_on(const uc_arm64_cp_reg *reg);
 void float_traps_on_write(struct machine *machine);

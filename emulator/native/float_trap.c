@@ -77,8 +77,11 @@ bool float_trap_in_block(struct machine *machine, uint64_t start, uint64_t bytes
 		uint32_t instruction;
 
 		if (read_instruction(machine, at, level, &instruction) && is_floating_point(instruction)) {
-			machine->core.float_trap_at = at;
-			return target_of(machine, level) != 0;
+			if (!target_of(machine, level)) {
+				return false;
+			}
+			machine->core.caught_at = at;
+			return true;
 		}
 	}
 	return false;
@@ -90,7 +93,7 @@ void float_trap_take(struct machine *machine)
 	unsigned target = target_of(machine, level);
 	bool redirected = level == 0 && target == 2 && enabled_levels(sysreg(machine, CPACR_EL1)) != 3; /* HCR_EL2.TGE */
 
-	machine->core.float_trap_at = 0;
+	machine->core.caught_at = 0;
 	exception_take(machine, &(struct exception){
 		.vector = VECTOR_SYNC,
 		.target = target,

@@ -24,6 +24,15 @@ bool core_must_stop(struct machine *machine)
 	       machine->debug.accessed;
 }
 
+/* The block holds an instruction that the engine does not execute as it should. */
+static bool is_caught(struct machine *machine, uint64_t address, bool float_traps)
+{
+	uint64_t bytes = machine->core.block_bytes;
+
+	return (float_traps && float_trap_in_block(machine, address, bytes)) ||
+	       (machine->core.doubtful_returns && returns_to_aarch32(machine, address, bytes));
+}
+
 static void look_closer(struct machine *machine, uint64_t address)
 {
 	struct core *core = &machine->core;
@@ -38,7 +47,7 @@ static void look_closer(struct machine *machine, uint64_t address)
 		core_watch_return(machine);
 	}
 	if (core->instructions > core->limit || address & 3 || core_must_stop(machine) ||
-	    (float_traps && !part && float_trap_in_block(machine, address, core->block_bytes))) {
+	    (!part && is_caught(machine, address, float_traps))) {
 		core_uncount_rest_of_block(core, address);
 		core->held = true;
 		uc_emu_stop(core->engine); /* the block is not executed */

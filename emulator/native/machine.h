@@ -247,7 +247,7 @@ struct core {
 	bool serror_pending;
 	bool was_below_el3;       /* or is about to be: an ERET is prepared */
 	enum { FLOAT_TRAPS_UNKNOWN, FLOAT_TRAPS_NOWHERE, FLOAT_TRAPS_BELOW_EL3, FLOAT_TRAPS_EVERYWHERE } float_traps;
-	uint64_t float_trap_at;   /* the block hook stopped before a block with this instruction; 0: it did not */
+	uint64_t caught_at;       /* the block hook stopped before a block for this instruction, which is ours; 0: it did not */
 	unsigned doubtful_returns; /* a bit for each level whose SPSR_ELx might make an ERET illegal */
 	struct refusal refusal;
 	struct fault trap;        /* status FSC_NONE: none; an AT met a fault that it takes as an exception */

@@ -1,13 +1,16 @@
 /*
  * Illegal exception returns (Arm ARM D1.11.4). The engine's ERET finds them and sets PSTATE.IL, but executes on; and
  * nothing tells us of an ERET. So an MSR notes which level's SPSR could do it as things stand, and only while one could,
- * the block hook looks at PSTATE.
+ * the block hook looks at PSTATE. Returns to AArch32, which our core has at no level, the engine would perform: they are
+ * caught before.
  */
 #include "core.h"
 
 #define SPSR_IL (UINT64_C(1) << 20)
 #define SPSR_AARCH32 (1 << 4)
 #define MODE 0x1f
+#define RESTORED UINT64_C(0xf00003c0) /* NZCV, DAIF */
+#define ERET 0xd69f03e0
 #define SCR_NS (1 << 0)
 #define SCR_RW (1 << 10)
 #define HCR_RW (UINT64_C(1) << 31)
@@ -81,6 +84,42 @@ void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint6
 	} else if (IS_HCR(reg) && (doubtful || (value & (HCR_RW | HCR_TGE)) != HCR_RW)) {
 		judge_again(machine, sysreg(machine, SCR_EL3), value);
 	}
+}
+
+bool returns_to_aarch32(struct machine *machine, uint64_t start, uint64_t bytes)
+{
+	unsigned level = current_level(machine);
+	uint32_t instruction;
+
+	if (level == 0 || !(machine->core.doubtful_returns >> level & 1) ||
+	    !read_instruction(machine, start + bytes - 4, level, &instruction) || instruction != ERET ||
+	    !(read_spsr(machine, level) & SPSR_AARCH32)) {
+		return false;
+	}
+	machine->core.caught_at = start + bytes - 4;
+	return true;
+}
+
+bool returns_caught(struct machine *machine)
+{
+	uint32_t instruction;
+
+	return read_instruction(machine, machine->core.caught_at, current_level(machine), &instruction) && instruction == ERET;
+}
+
+/* EL and SP stay, flags and masks are restored, and the next instruction finds IL set. */
+void returns_refuse(struct machine *machine)
+{
+	unsigned level = current_level(machine);
+	uint64_t spsr = read_spsr(machine, level);
+	uint64_t pstate = core_read_register(machine, REGISTER_PSTATE) & ~RESTORED;
+	uint64_t target = level == 1 ? sysreg(machine, ELR_EL1) : level == 2 ? sysreg(machine, ELR_EL2) : sysreg(machine, ELR_EL3);
+
+	machine->core.caught_at = 0;
+	machine->core.instructions++;
+	core_write_register(machine, REGISTER_PSTATE, pstate | (spsr & RESTORED) | SPSR_IL);
+	set_sysreg(machine, SCR_EL3, sysreg(machine, SCR_EL3)); /* makes the engine look at PSTATE */
+	core_write_register(machine, REGISTER_PC, target & ~UINT64_C(3));
 }
 
 bool returns_was_illegal(struct machine *machine)

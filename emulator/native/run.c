@@ -142,7 +142,7 @@ static uc_err enter(struct machine *machine)
 	struct core *core = &machine->core;
 
 	core->held = false;
-	core->float_trap_at = 0;
+	core->caught_at = 0;
 	core_call_attention(machine); /* the block hook finds out whether anything asks for it */
 	core->block_bytes = 0;
 	core->refusal.pending = false;
@@ -195,16 +195,16 @@ static uc_err run_engine(struct machine *machine)
 	uint64_t pc = core_read_register(machine, REGISTER_PC);
 
 	if (error == UC_ERR_OK && core->held && !(pc & 3) && !core_must_stop(machine) && core->instructions < core->limit) {
-		uint64_t trap_at = core->float_trap_at;
+		uint64_t caught_at = core->caught_at;
 		uint64_t count = core->limit - core->instructions;
 
-		if (trap_at && (trap_at - pc) / 4 < count) {
-			count = (trap_at - pc) / 4;
+		if (caught_at && (caught_at - pc) / 4 < count) {
+			count = (caught_at - pc) / 4;
 		}
 		if (count) {
 			error = enter_part_of_block(machine, count);
 		}
-		core->float_trap_at = trap_at;
+		core->caught_at = caught_at;
 	}
 	return error;
 }
@@ -349,8 +349,12 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 			exception_illegal_state(machine);
 			continue;
 		}
-		if (core->float_trap_at && core->float_trap_at == core_read_register(machine, REGISTER_PC)) {
-			float_trap_take(machine);
+		if (core->caught_at && core->caught_at == core_read_register(machine, REGISTER_PC)) {
+			if (returns_caught(machine)) {
+				returns_refuse(machine);
+			} else {
+				float_trap_take(machine);
+			}
 			continue;
 		}
 		core->limit = due < limit ? due : limit;

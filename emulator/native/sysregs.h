@@ -26,6 +26,7 @@
 #define VTTBR_EL2 3, 4, 2, 1, 0
 #define VTCR_EL2 3, 4, 2, 1, 2
 #define SPSR_EL2 3, 4, 4, 0, 0
+#define ELR_EL2 3, 4, 4, 0, 1
 #define HPFAR_EL2 3, 4, 6, 0, 4
 #define MAIR_EL2 3, 4, 10, 2, 0
 #define SCTLR_EL3 3, 6, 1, 0, 0
@@ -34,6 +35,7 @@
 #define TTBR0_EL3 3, 6, 2, 0, 0
 #define TCR_EL3 3, 6, 2, 0, 2
 #define SPSR_EL3 3, 6, 4, 0, 0
+#define ELR_EL3 3, 6, 4, 0, 1
 #define MAIR_EL3 3, 6, 10, 2, 0
 
 /* The registers that translation reads on every miss, and exception entry; a copy is kept until one is written. */

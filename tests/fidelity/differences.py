@@ -101,6 +101,11 @@ KNOWN = (
         ("debug/*-watch-*",),
     ),
     Known(
+        "AArch32",
+        "Our core has it at no level: a return to it is illegal. QEMU's, like the Cortex-A72, executes it.",
+        ("eret/*-to-aarch32",),
+    ),
+    Known(
         "Instructions out of device registers",
         "A fetch from a device is an external abort here. QEMU executes what the device's registers read as. (Software"
         " must not do it: Arm ARM, B2.7.2.)",

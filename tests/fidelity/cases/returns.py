@@ -14,7 +14,7 @@ PLACES = {
     "el3": (3, SCR | SCR_NS),
     "el3-ns0": (3, SCR),
 }
-MODES = [mode for mode in range(32) if mode != 0b10000]  # AArch32 at EL0 is no part of our core
+MODES = [mode for mode in range(32) if mode != 0b10000]  # which is AArch32 at EL0
 SINGLE_STEP, ILLEGAL, FLAGS = 1 << 21, 1 << 20, 0xA << 28
 
 
@@ -66,6 +66,9 @@ def states() -> Iterator[Case]:
 def cases() -> Iterator[Case]:
     yield from modes()
     yield from states()
+    for place, (level, scr) in PLACES.items():
+        aarch32 = [*go(level, DAIF | 0b10000)[:-2], "1: .word 0xef000000", "b ."]  # SVC in A32, then in A64
+        yield Case(f"eret/{place}-to-aarch32", level, aarch32, scr=scr)
     yield Case("eret/el0-undefined", 0, ["eret"])
     for level, spsr in ((1, DAIF | 5), (2, DAIF | 9), (3, DAIF | 13)):
         wrong = spsr | 2  # no such mode
