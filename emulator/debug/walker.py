@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from emulator.debug.bus_filter import judge
 from emulator.debug.fields import cut
+from emulator.debug.syndrome import FAULTS
 from emulator.debug.tables import (
     ADDRESS,
     OUTPUT_BITS,
@@ -68,7 +69,7 @@ class Walk:
 
     @property
     def secure(self) -> bool:
-        return self.level == 3 or self.world is World.SECURE
+        return self.world is World.SECURE
 
     @property
     def hcr(self) -> int:
@@ -110,7 +111,9 @@ class Walk:
         off_by = "HCR_EL2.DC or TGE = 1" if self.hcr & (_DC | _TGE) else f"SCTLR_EL{max(self.level, 1)}.M = 0"
         if self.hcr & (_DC | _TGE) or not self.own("SCTLR") & 1:
             if address >> PHYSICAL_BITS:
-                raise self.refuse("stage 1", f"off, and the address has more than {PHYSICAL_BITS} bits: address size")
+                raise self.refuse(
+                    "stage 1", f"off, and the address has more than {PHYSICAL_BITS} bits: address size fault, level 0"
+                )
             self.say("stage 1", f"off ({off_by}): the address is the output")
             return address, not self.secure
         address, table = self._first_table(address)
@@ -119,7 +122,9 @@ class Walk:
         rights = self._rights(descriptor, tables, non_secure)
         shown = f"level {level} leaf: {stage1_bits(descriptor, tables, two_privileges=self.level < 2)}"
         if self.access not in rights:
-            raise self.refuse("stage 1", f"{shown}: no {self.access.value} at EL{self.level}: permission fault")
+            raise self.refuse(
+                "stage 1", f"{shown}: no {self.access.value} at EL{self.level}: permission fault, level {level}"
+            )
         self.say("stage 1", f"{shown}: {self.access.value} at EL{self.level} allowed")
         return table.output(descriptor, level, address), non_secure
 
@@ -178,7 +183,9 @@ class Walk:
         shown = f"level {level} leaf: S2AP {'r' * rights[Access.READ]}{'w' * rights[Access.WRITE]}"
         shown += "" if rights[Access.FETCH] else ", XN"
         if depth and self.hcr & _PTW and not descriptor & 0x30:
-            raise self.refuse("stage 2", f"{shown}: Device memory, and HCR_EL2.PTW = 1: permission fault", depth)
+            raise self.refuse(
+                "stage 2", f"{shown}: Device memory, and HCR_EL2.PTW = 1: permission fault, level {level}", depth
+            )
         if not rights[access]:
             raise self.refuse("stage 2", f"{shown}: no {access.value}: permission fault, level {level}", depth)
         self.say("stage 2", f"{shown}: {access.value} allowed", depth)
@@ -200,7 +207,7 @@ class Walk:
             descriptor = self._fetch(at) if verdict.allowed else 0
             if descriptor is None or (not verdict.allowed and verdict.is_error):
                 why = f"level {level} descriptor at {at:#x}: {verdict.filter}: {verdict.why}"
-                raise self.refuse(stage, f"{why}: external abort on the walk", depth, at)
+                raise self.refuse(stage, f"{why}: {FAULTS[0x14]}, level {level}", depth, at)
             shown = f"level {level} descriptor at {at:#x} = {descriptor:#x}"
             if fault := table.fault(descriptor, level):
                 raise self.refuse(stage, f"{shown}: {fault}, level {level}", depth, at)

@@ -68,6 +68,8 @@ def test_previous_comes_back_to_where_next_was(at_start: Session, kind: str) -> 
 def test_a_switch_ends_in_the_other_world(at_start: Session) -> None:
     worlds = [do(at_start, "next switch").data["at"]["world"] for _ in range(4)]  # type: ignore[index]
     assert worlds == ["normal", "secure", "normal", "secure"]
+    for _ in range(20):
+        assert words(do(at_start, "next switch")).endswith("world runs")
 
 
 def test_next_takes_a_count_and_stops_at_breakpoints(at_start: Session) -> None:
