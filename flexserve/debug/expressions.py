@@ -63,8 +63,8 @@ def number(text: str, what: str, *, least: int = 1) -> int:
         value = int(text, 0)
     except ValueError:
         raise Refused(f"{what} {text!r} is no number") from None
-    if value < least:
-        raise Refused(f"{what} is {least} or more, not {value}")
+    if not least <= value <= _MASK:
+        raise Refused(f"{what} is {least} or more, and fits in 64 bits; not {value}")
     return value
 
 

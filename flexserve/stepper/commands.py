@@ -6,7 +6,8 @@ import re
 
 from rich.text import Text
 
-from flexserve.debug.scene import Answer, expect_none, lines
+from emulator.stops import TooManyStops
+from flexserve.debug.scene import Answer, Refused, expect_none, lines
 from flexserve.debug.styles import DIM, NAME
 
 from .breaking import STOPS
@@ -80,5 +81,8 @@ def as_ours(line: str) -> str:
 def perform(session: Session, line: str) -> Answer:
     """Do what one line asks. Raises Refused, Quit."""
     word, _, rest = as_ours(line.strip()).partition(" ")
-    with session.interruptible():
-        return find(KNOWN, word).run(session, rest.strip())
+    try:
+        with session.interruptible():
+            return find(KNOWN, word).run(session, rest.strip())
+    except TooManyStops as error:
+        raise Refused(f"{error}; `delete N` removes one") from None
