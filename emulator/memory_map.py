@@ -13,6 +13,7 @@ BLOCK_SIZE = 0x20_0000  # a level 2 block of the 4 KiB granule
 MIB = 0x10_0000
 GIB = 0x4000_0000
 
+FIRST_SPI = 32
 COUNTER_HZ = 1_000_000_000  # CNTFRQ_EL0: one tick is one executed instruction
 
 DRAM_BASE = 0x4000_0000
@@ -30,13 +31,17 @@ class Reach(enum.Enum):
 
 @dataclass(frozen=True)
 class Window:
-    """A device's or memory's place: ``size`` bytes at physical address ``base``."""
+    """A device's or memory's place: ``size`` bytes at physical address ``base``.
+
+    ``spi``: its shared peripheral interrupt, or its first; the GIC counts them from `FIRST_SPI`.
+    """
 
     name: str
     base: int
     size: int
     reach: Reach
     what: str
+    spi: int | None = None
 
     @property
     def end(self) -> int:
@@ -46,8 +51,8 @@ class Window:
         return self.base <= address < self.end
 
 
-UART0 = Window("UART0", 0x0900_0000, 0x1000, Reach.NORMAL, "PL011, the normal world's console")
-UART1 = Window("UART1", 0x0904_0000, 0x1000, Reach.SECURE, "PL011, the secure world's console")
+UART0 = Window("UART0", 0x0900_0000, 0x1000, Reach.NORMAL, "PL011, the normal world's console", 1)
+UART1 = Window("UART1", 0x0904_0000, 0x1000, Reach.SECURE, "PL011, the secure world's console", 8)
 SMMU = Window("SMMU", 0x0905_0000, 0x2_0000, Reach.SECURE, "SMMUv3 in front of every DMA master, kept by EL3")
 TZASC = Window("TZASC", 0x0A10_0000, 0x1000, Reach.SECURE, "CoreLink TZC-400 in front of DRAM, kept by EL3")
 TZPC = Window("TZPC", 0x0A11_0000, 0x1000, Reach.SECURE, "BP147 protection controller, kept by EL3")
@@ -60,18 +65,22 @@ DEVICES = (UART0, UART1, SMMU, TZASC, TZPC, TRUSTED, STORAGE)
 # What else QEMU's machine has, for `flexserve exec`: outside the TZPC, whose bits are the places in DEVICES.
 FLASH0 = Window("FLASH0", 0x0000_0000, 64 * MIB, Reach.SECURE, "CFI flash: firmware starts here")
 FLASH1 = Window("FLASH1", 0x0400_0000, 64 * MIB, Reach.NORMAL, "CFI flash: variables")
-RTC = Window("RTC", 0x0901_0000, 0x1000, Reach.NORMAL, "PL031, seconds of guest time")
+RTC = Window("RTC", 0x0901_0000, 0x1000, Reach.NORMAL, "PL031, seconds of guest time", 2)
 FW_CFG = Window("FW_CFG", 0x0902_0000, 0x1000, Reach.NORMAL, "QEMU's firmware configuration, with its DMA interface")
-GPIO = Window("GPIO", 0x0903_0000, 0x1000, Reach.NORMAL, "PL061; nothing is connected")
+GPIO = Window("GPIO", 0x0903_0000, 0x1000, Reach.NORMAL, "PL061; nothing is connected", 7)
 SECURE_GPIO = Window("SECURE_GPIO", 0x090B_0000, 0x1000, Reach.SECURE, "PL061; line 0 powers off, line 1 resets")
-VIRTIO = Window("VIRTIO", 0x0A00_0000, 0x4000, Reach.NORMAL, "32 virtio-mmio slots, all empty")
+VIRTIO = Window("VIRTIO", 0x0A00_0000, 0x4000, Reach.NORMAL, "32 virtio-mmio slots, all empty", 16)
 PCIE_MMIO = Window("PCIE_MMIO", 0x1000_0000, 0x2EFF_0000, Reach.NORMAL, "PCIe memory space; nothing answers")
 PCIE_PIO = Window("PCIE_PIO", 0x3EFF_0000, 0x1_0000, Reach.NORMAL, "PCIe port space; nothing answers")
 PCIE_ECAM = Window("PCIE_ECAM", 0x40_1000_0000, 256 * MIB, Reach.NORMAL, "PCIe configuration space; no functions")
 PCIE_MMIO_HIGH = Window("PCIE_MMIO_HIGH", 0x80_0000_0000, 512 * GIB, Reach.NORMAL, "as PCIE_MMIO, for 64-bit BARs")
 
+GIC_DISTRIBUTOR = Window("GICD", 0x0800_0000, 0x1_0000, Reach.NORMAL, "GICv2 distributor, two views")
+GIC_CPU = Window("GICC", 0x0801_0000, 0x1_0000, Reach.NORMAL, "GICv2 CPU interface, two views")
+
 VIRT_DEVICES = (
     FLASH0, FLASH1, RTC, FW_CFG, GPIO, SECURE_GPIO, VIRTIO, PCIE_MMIO, PCIE_PIO, PCIE_ECAM, PCIE_MMIO_HIGH,
+    GIC_DISTRIBUTOR, GIC_CPU,
 )  # fmt: skip
 VIRT_COUNTER_HZ = 62_500_000  # CNTFRQ_EL0 out of reset, as on QEMU: an instruction lasts 16 ns there
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from emulator.memory_map import Window, device_windows
 from emulator.registers import WORD, Register, RegisterMap
+
+Line = Callable[[bool], None]  # sets the level of an interrupt
 
 
 class BusError(Exception):
@@ -37,6 +40,21 @@ class Device(RegisterMap):
         self.window = window
         self.number = device_windows().index(window)
         self._events = events
+        self._interrupt: Line | None = None
+
+    def connect(self, line: Line) -> None:
+        """Give the device's interrupt an input of the interrupt controller."""
+        self._interrupt = line
+        self.signal()
+
+    def interrupts(self) -> bool:
+        """The level of the device's interrupt, as its registers stand."""
+        return False
+
+    def signal(self) -> None:
+        """What the interrupt depends on may have changed."""
+        if self._interrupt is not None:
+            self._interrupt(self.interrupts())
 
     def read(self, offset: int, size: int, secure: bool) -> int:
         """Read ``size`` bytes at ``offset``. Raises BusError for a width that the register does not take."""
@@ -46,7 +64,9 @@ class Device(RegisterMap):
             return 0
         register, index = found
         shift = (offset - register.at(index)) * 8
-        return self.load(register, index) >> shift & _mask(size)
+        value = self.load(register, index) >> shift & _mask(size)
+        self.signal()
+        return value
 
     def write(self, offset: int, size: int, value: int, secure: bool) -> None:
         """Write the low ``size`` bytes of ``value`` at ``offset``. Raises BusError like `read`."""
@@ -65,6 +85,7 @@ class Device(RegisterMap):
         if size * 8 < register.width:
             kept = self.values[register.at(index)] & ~(_mask(size) << shift) & register.kept_by_part_write
         self.store(register, index, value << shift | kept)
+        self.signal()
 
     def _find(self, offset: int, size: int) -> tuple[Register, int] | None:
         if offset % size or (size < WORD and not self.takes_narrow):

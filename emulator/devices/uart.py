@@ -120,6 +120,10 @@ class Uart(Device):
     def receive(self, data: bytes) -> None:
         """Bytes arrive on the line; they wait there while the FIFO is full."""
         self._received.extend(data)
+        self.signal()
+
+    def interrupts(self) -> bool:
+        return bool(self._masked_interrupts())
 
     @DR.on_write
     def _send(self, value: int) -> None:

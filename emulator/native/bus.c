@@ -158,11 +158,37 @@ enum bus_result bus_write(struct machine *machine, uint64_t address, struct mast
 	return move(machine, address, master, (uint8_t *)data, bytes, true);
 }
 
+/* The GIC's registers are words: a 64-bit access is two. */
+static enum bus_result access_gic(struct machine *machine, const struct target *target, unsigned size, bool write,
+				  bool secure, uint64_t *value)
+{
+	enum gic_frame frame = machine->device[target->device].gic_frame;
+	unsigned part = size < 4 ? size : 4;
+	uint64_t read = 0;
+
+	for (unsigned done = 0; done < size; done += part) {
+		uint64_t offset = target->offset + done;
+		uint32_t word = (uint32_t)(*value >> done * 8);
+		bool known = write ? gic_write(machine, frame, offset, part, secure, word)
+				   : gic_read(machine, frame, offset, part, secure, &word);
+
+		if (!known) {
+			event(machine, EVENT_UNDECLARED, (uint64_t)target->device, offset, part, write ? word : 0, write, secure);
+		}
+		read |= (uint64_t)word << done * 8;
+	}
+	*value = write ? *value : read;
+	return BUS_OK;
+}
+
 static enum bus_result access_device(struct machine *machine, const struct target *target, unsigned size, bool write,
 				     bool secure, uint64_t *value)
 {
 	if (machine->callback_failed) {
 		return BUS_ERROR;
+	}
+	if (machine->device[target->device].gic_frame != GIC_NO_FRAME) {
+		return access_gic(machine, target, size, write, secure, value);
 	}
 	return device_access(machine, target->device, target->offset, size, write, secure, value) ? BUS_OK : BUS_ERROR;
 }

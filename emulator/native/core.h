@@ -8,6 +8,9 @@
 
 extern volatile sig_atomic_t core_interrupted; /* SIGINT arrived since core_run began */
 
+/* HCR_EL2, whose VF, VI and VSE are kept apart: the engine would act on them. */
+#define HCR_VIRTUAL (7 << 6)
+bool core_is_hcr(const uc_arm64_cp_reg *reg);
 /* SCTLR, SCR, HCR: CRn 1. TTBR, TCR, VTTBR, VTCR: CRn 2. MAIR: CRn 10. VBAR: CRn 12. */
 void core_note_write(struct core *core, unsigned op0, unsigned crn);
 /* The block was left early: only what lies before the program counter was executed. */
@@ -55,8 +58,13 @@ bool core_add_hooks(struct machine *machine);
  */
 bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_cb_hookcode_t callback, uc_hook *hook);
 void core_unhook_code(struct machine *machine, uc_hook hook);
-/* An MRS or MSR of a counter or timer at guest time `now`; false: not one of those, or not permitted. */
+/* Counters and timers at guest time `now`, whoever asks; false: the register is none of them, or cannot be written. */
+bool time_peek(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t *value);
+bool time_poke(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t value);
+/* The same for an MRS or MSR: false also where the instruction is not permitted. */
 bool time_read(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t *value);
 bool time_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t value);
+/* Sets the timers' interrupts as they are at guest time `now`, and finds out when they change next. */
+void timers_update(struct machine *machine, uint64_t now);
 
 #endif

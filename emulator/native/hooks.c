@@ -20,7 +20,7 @@ void core_halt(struct machine *machine)
 bool core_must_stop(struct machine *machine)
 {
 	return core_interrupted || machine->core.halted || machine->callback_failed || exception_serror_due(machine) ||
-	       returns_was_illegal(machine) || events_full(machine) || machine->debug.at_event ||
+	       interrupt_due(machine) || returns_was_illegal(machine) || events_full(machine) || machine->debug.at_event ||
 	       machine->debug.accessed;
 }
 
@@ -53,7 +53,10 @@ static void look_closer(struct machine *machine, uint64_t address)
 		uc_emu_stop(core->engine); /* the block is not executed */
 		return;
 	}
-	core->quiet_until = core->in_call || core->serror_pending || core->doubtful_returns || float_traps ? 0 : core->limit;
+	core->quiet_until = core->in_call || core->serror_pending || core->doubtful_returns || float_traps ||
+					    interrupt_pending(machine)
+				    ? 0
+				    : core->limit;
 	if (core_interrupted) {
 		core_call_attention(machine); /* the signal came in between */
 	}
@@ -197,7 +200,6 @@ static bool is_time(const uc_arm64_cp_reg *reg)
 	return reg->crn == 14 || reg->crn == 9;
 }
 
-/* ISR_EL1.A is our pending SError. */
 static bool is_isr(const uc_arm64_cp_reg *reg)
 {
 	return reg->op0 == 3 && reg->op1 == 0 && reg->crn == 12 && reg->crm == 1 && reg->op2 == 0;
@@ -215,7 +217,9 @@ static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp
 	uint64_t value;
 
 	if (is_isr(reg) && current_level(machine) > 0) {
-		value = (uint64_t)machine->core.serror_pending << 8;
+		value = interrupt_status(machine);
+	} else if (core_is_hcr(reg) && machine->core.hcr_virtual && current_level(machine) >= 2) {
+		value = sysreg(machine, HCR_EL2);
 	} else if (is_cbar(reg) && current_level(machine) > 0) {
 		value = PERIPHERAL_BASE;
 	} else if (!is_time(reg) || !time_read(machine, reg, time_now(machine), &value)) {
@@ -223,6 +227,16 @@ static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp
 	}
 	uc_reg_write(engine, (int)target, &value);
 	return 1;
+}
+
+/* False: the engine may write it. */
+static bool write_hcr(struct machine *machine, uint64_t value)
+{
+	if (current_level(machine) < 2 || !(machine->core.hcr_virtual | (value & HCR_VIRTUAL))) {
+		return false;
+	}
+	set_sysreg(machine, HCR_EL2, value);
+	return true;
 }
 
 static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp_reg *reg, void *user)
@@ -238,7 +252,7 @@ static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp
 	if (returns_depend_on(reg)) {
 		uc_reg_read(engine, (int)source, &value);
 		returns_on_write(machine, reg, value);
-		return 0;
+		return core_is_hcr(reg) && write_hcr(machine, value);
 	}
 	if (!is_time(reg)) {
 		return 0;

@@ -207,6 +207,7 @@ unsigned current_level(struct machine *machine);
 #include "smmu.h"
 
 #include "debug.h"
+#include "gic.h"
 
 /* --- the core ----------------------------------------------------------------------------------------------------- */
 
@@ -216,6 +217,20 @@ unsigned current_level(struct machine *machine);
 
 #define SCRUB_LIST 64
 #define TIMERS 4 /* CNTP, CNTV, CNTHP, CNTPS */
+
+struct timer {
+	uint8_t control;  /* ENABLE, IMASK */
+	uint64_t compare; /* CVAL */
+};
+
+/* What asks the core for an exception, a bit each. */
+enum interrupt_line {
+	LINE_IRQ = 1,
+	LINE_FIQ = 2,
+	LINE_VIRTUAL_IRQ = 4,
+	LINE_VIRTUAL_FIQ = 8,
+	LINE_VIRTUAL_SERROR = 16,
+};
 
 /* What the fill hook refused; the run loop acts on it. */
 struct refusal {
@@ -254,7 +269,11 @@ struct core {
 	uint64_t trap_address;
 	struct translation_registers registers;
 	struct fetched fetched;
-	uint8_t timer_control[TIMERS];
+	struct timer timer[TIMERS];
+	uint64_t virtual_offset;  /* CNTVOFF_EL2 */
+	uint64_t timers_due;      /* guest time at which the next timer raises its interrupt; all ones: none does */
+	unsigned lines;           /* enum interrupt_line: what the GIC signals */
+	uint64_t hcr_virtual;     /* HCR_EL2.VI, VF and VSE, which the engine does not get */
 	uint64_t stuck_at;        /* instruction count of the last exception, to see a vector that faults for ever */
 	unsigned stuck;
 	struct first_fault first_fault;
@@ -288,12 +307,14 @@ struct machine {
 	struct dma dma;
 	struct debug debug;
 	struct table table;
+	struct gic gic;
 	struct {
 		uint64_t base;
 		uint64_t bytes;
 		unsigned protection; /* a bit of the TZPC's, or enum fixed_protection */
 		bool present;
 		bool shows_array;    /* flash: reads and fetches see memory */
+		enum gic_frame gic_frame;
 	} device[MAX_DEVICES];
 	uint64_t event_kinds;
 	struct event *events;
@@ -309,6 +330,7 @@ void core_forget_code(struct machine *machine, uint64_t address);
 void core_flush(struct machine *machine); /* the engine's TLB, which merely caches ours */
 /* The block hook looks closer from now on, until nothing asks for it. */
 void core_call_attention(struct machine *machine);
+void core_set_line(struct machine *machine, enum interrupt_line line, bool level);
 void core_smc_arrived(struct machine *machine, unsigned level);
 void core_entered_el3(struct machine *machine);
 /* HLT #0xF000 at pc counts as executed; the run stops behind it. */
@@ -352,6 +374,15 @@ bool exception_serror_due(struct machine *machine);
 /* Takes the pending SError; false: it is masked. */
 bool exception_serror(struct machine *machine);
 bool exception_stuck(const struct machine *machine);
+/* Something asks for an interrupt, masked or not: that ends a WFI. */
+bool interrupt_pending(const struct machine *machine);
+/* One that is pending is not masked. */
+bool interrupt_due(struct machine *machine);
+/* Takes the first that is due; false: none is. */
+bool interrupt_take(struct machine *machine);
+uint64_t interrupt_status(struct machine *machine); /* ISR_EL1 */
+/* A value of HCR_EL2 is written: keeps the virtual interrupts of it; the rest is the engine's. */
+uint64_t interrupt_keep_virtual(struct machine *machine, uint64_t hcr);
 /* The syndrome of a load or store abort, at the level that would take it. */
 uint64_t abort_syndrome(const struct fault *fault, enum access access, bool same_level);
 bool read_instruction(struct machine *machine, uint64_t address, unsigned level, uint32_t *instruction);

@@ -60,12 +60,22 @@ void core_write_vector(struct machine *machine, unsigned index, uint64_t low, ui
 	uc_reg_write(machine->core.engine, UC_ARM64_REG_Q0 + (int)index, value);
 }
 
+bool core_is_hcr(const uc_arm64_cp_reg *reg)
+{
+	return reg->op0 == 3 && reg->op1 == 4 && reg->crn == 1 && reg->crm == 1 && reg->op2 == 0;
+}
+
 uint64_t core_read_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2)
 {
 	uc_arm64_cp_reg reg = {.crn = crn, .crm = crm, .op0 = op0, .op1 = op1, .op2 = op2};
 
+	uint64_t value;
+
+	if (crn == 14 && time_peek(machine, &reg, machine->core.instructions, &value)) {
+		return value;
+	}
 	uc_reg_read(machine->core.engine, UC_ARM64_REG_CP_REG, &reg);
-	return reg.val;
+	return core_is_hcr(&reg) ? reg.val | machine->core.hcr_virtual : reg.val;
 }
 
 void core_note_write(struct core *core, unsigned op0, unsigned crn)
@@ -83,6 +93,12 @@ void core_write_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsi
 	core_note_write(&machine->core, op0, crn);
 	if (float_traps_depend_on(&reg)) {
 		float_traps_on_write(machine);
+	}
+	if (crn == 14 && time_poke(machine, &reg, machine->core.instructions, value)) {
+		return;
+	}
+	if (core_is_hcr(&reg)) {
+		reg.val = interrupt_keep_virtual(machine, value);
 	}
 	uc_reg_write(machine->core.engine, UC_ARM64_REG_CP_REG, &reg);
 }

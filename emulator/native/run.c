@@ -1,6 +1,7 @@
 /* The run loop between the engine's hooks, and exact guest time. */
 #define _GNU_SOURCE
 #include <stdio.h>
+#include <string.h>
 
 #include "core.h"
 
@@ -21,6 +22,9 @@ void core_reset(struct machine *machine, uint64_t entry)
 	machine->core.halted = false;
 	machine->core.was_below_el3 = false;
 	machine->core.float_traps = FLOAT_TRAPS_UNKNOWN;
+	memset(machine->core.timer, 0, sizeof machine->core.timer);
+	machine->core.virtual_offset = 0;
+	timers_update(machine, machine->core.instructions);
 }
 
 bool core_init(struct machine *machine)
@@ -29,6 +33,7 @@ bool core_init(struct machine *machine)
 
 	core->trap.status = FSC_NONE;
 	machine->debug.leaving = DEBUG_NOWHERE;
+	core->timers_due = UINT64_MAX;
 	if (uc_open(UC_ARCH_ARM64, UC_MODE_ARM, &core->engine) != UC_ERR_OK) {
 		return false;
 	}
@@ -57,7 +62,9 @@ void core_advance(struct machine *machine, uint64_t instruction)
 
 uint64_t core_next_event(struct machine *machine)
 {
-	return dma_next_due(machine);
+	uint64_t dma = dma_next_due(machine);
+
+	return dma < machine->core.timers_due ? dma : machine->core.timers_due;
 }
 
 void core_uncount_rest_of_block(struct core *core, uint64_t pc)
@@ -278,7 +285,12 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 	} else if (machine->debug.at_event && !core->held) {
 		core_uncount_rest_of_block(core, pc);
 	} else if (!machine->debug.at_breakpoint && !core->held && is_wfi(machine, pc - 4)) {
-		return STOP_WFI;
+		if (core->timers_due <= core->instructions) {
+			timers_update(machine, core->instructions);
+		}
+		if (!interrupt_pending(machine)) {
+			return STOP_WFI;
+		}
 	}
 	*stop = exception_stuck(machine);
 	return STOP_LOST;
@@ -315,7 +327,7 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 
 	debug_position(machine, &begun);
 	for (;;) {
-		uint64_t due = dma_next_due(machine);
+		uint64_t due = core_next_event(machine);
 		enum stop_reason reason;
 		bool stop;
 
@@ -337,6 +349,7 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		}
 		if (due <= core->instructions) {
 			dma_advance(machine);
+			timers_update(machine, core->instructions);
 			continue;
 		}
 		if (core->instructions >= limit) {
@@ -344,6 +357,9 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		}
 		if (core->serror_pending && exception_serror(machine)) {
 			continue;
+		}
+		if (interrupt_take(machine)) {
+			continue; /* at its vector another may be due */
 		}
 		if (returns_was_illegal(machine)) {
 			exception_illegal_state(machine);

@@ -172,11 +172,36 @@ static void core_fields(struct machine *machine, struct stream *stream)
 	FIELD_OF(stream, core->doubtful_returns);
 	FIELD_OF(stream, core->was_below_el3);
 	for (unsigned i = 0; i < TIMERS; i++) {
-		FIELD_OF(stream, core->timer_control[i]);
+		FIELD_OF(stream, core->timer[i].control);
 	}
 	FIELD_OF(stream, core->in_call);
 	FIELD_OF(stream, core->call_start);
 	FIELD_OF(stream, core->longest_call);
+}
+
+static void gic(struct gic *gic, struct stream *stream)
+{
+	FIELD_OF(stream, gic->present);
+	for (unsigned i = 0; i < GIC_INTERRUPTS && gic->present; i++) {
+		struct gic_interrupt *interrupt = &gic->interrupt[i];
+
+		FIELD_OF(stream, interrupt->group1);
+		FIELD_OF(stream, interrupt->enabled);
+		FIELD_OF(stream, interrupt->latched);
+		FIELD_OF(stream, interrupt->level);
+		FIELD_OF(stream, interrupt->edge);
+		FIELD_OF(stream, interrupt->active);
+		FIELD_OF(stream, interrupt->priority);
+	}
+	FIELD_OF(stream, gic->distributor_control);
+	FIELD_OF(stream, gic->control);
+	FIELD_OF(stream, gic->priority_mask);
+	for (unsigned group = 0; group < 2; group++) {
+		FIELD_OF(stream, gic->binary_point[group]);
+		for (unsigned i = 0; i < GIC_ACTIVE_WORDS; i++) {
+			FIELD_OF(stream, gic->active[group][i]);
+		}
+	}
 }
 
 static void filters(struct machine *machine, struct stream *stream)
@@ -392,6 +417,7 @@ static void walk(struct machine *machine, struct stream *stream)
 	general_registers(machine, stream);
 	special_registers(machine, stream);
 	core_fields(machine, stream);
+	gic(&machine->gic, stream);
 	filters(machine, stream);
 	tlb(&machine->tlb, stream);
 	smmu(machine, stream);
@@ -425,6 +451,10 @@ bool state_restore(struct machine *machine, const uint8_t *bytes, uint64_t count
 	machine->core.trap.status = FSC_NONE;
 	core_forget_all_code(machine);
 	core_flush(machine);
+	if (machine->gic.present) {
+		gic_update(machine);
+	}
+	timers_update(machine, machine->core.instructions);
 	return !stream.failed && stream.at == stream.end;
 }
 

@@ -18,6 +18,7 @@
 #define VBAR_EL3 3, 6, 12, 0, 0
 #define PMUSERENR_EL0 3, 3, 9, 14, 0
 #define CNTKCTL_EL1 3, 0, 14, 1, 0
+#define CNTHCTL_EL2 3, 4, 14, 1, 0
 #define SCTLR_EL2 3, 4, 1, 0, 0
 #define HCR_EL2 3, 4, 1, 1, 0
 #define CPTR_EL2 3, 4, 1, 1, 2

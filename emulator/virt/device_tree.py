@@ -18,14 +18,11 @@ EDGE_RISING, LEVEL_HIGH = 1, 4
 ONE_CORE = 0x100  # which cores a private interrupt goes to
 SECURE_ONLY = {"status": "disabled", "secure_status": "okay"}  # Linux's and OP-TEE's convention
 
-# Shared interrupts by device.
-SPI_OF = {"UART0": 1, "RTC": 2, "GPIO": 7, "UART1": 8, "VIRTIO": 16}
 # Private interrupts: the secure, physical, virtual and hypervisor's timers, and the performance counters.
 TIMER_PPIS = (13, 14, 11, 10)
 PMU_PPI, GIC_PPI = 7, 9
-GIC_FRAMES = (0x0800_0000, 0x0801_0000)  # distributor, core interface
-GIC_FRAME_BYTES = 0x1_0000
-VIRTIO_SLOTS, VIRTIO_BYTES = 32, 0x200
+GIC_FRAMES = (memory_map.GIC_DISTRIBUTOR, memory_map.GIC_CPU)
+VIRTIO_SLOTS, VIRTIO_BYTES, VIRTIO_SPI = 32, 0x200, memory_map.VIRTIO.spi or 0
 PLATFORM_BUS = (0x0C00_0000, 0x0200_0000)  # nothing is on it
 
 PCI_PORTS, PCI_MEMORY, PCI_MEMORY_64 = 0x0100_0000, 0x0200_0000, 0x0300_0000
@@ -69,7 +66,7 @@ def _add_virtio(root: Node) -> None:
         base = memory_map.VIRTIO.base + slot * VIRTIO_BYTES
         root.add(
             f"virtio_mmio@{base:x}",
-            dma_coherent=None, interrupts=(SPI, SPI_OF["VIRTIO"] + slot, EDGE_RISING), reg=wide(base, VIRTIO_BYTES),
+            dma_coherent=None, interrupts=(SPI, VIRTIO_SPI + slot, EDGE_RISING), reg=wide(base, VIRTIO_BYTES),
             compatible="virtio,mmio",
         )  # fmt: skip
 
@@ -102,8 +99,8 @@ def _add_primecells(root: Node) -> None:
 
     def add(part: str, window: Window, *, clocks: tuple[str, ...] = ("apb_pclk",), phandle: int = 0) -> Node:
         node = root.add(f"{part}@{window.base:x}", clock_names=clocks, clocks=(CLOCK,) * len(clocks))
-        if window.name in SPI_OF:
-            node.properties["interrupts"] = (SPI, SPI_OF[window.name], LEVEL_HIGH)
+        if window.spi is not None:
+            node.properties["interrupts"] = (SPI, window.spi, LEVEL_HIGH)
         if window.reach is memory_map.Reach.SECURE:
             node.properties |= {"status": "disabled", "secure-status": "okay"}
         if phandle:
@@ -139,9 +136,9 @@ def _add_core(root: Node) -> None:
     cpus.add("cpu@0", phandle=(CORE,), reg=(0,), compatible="arm,cortex-a72", device_type="cpu")
     root.add("pmu", interrupts=(PPI, PMU_PPI, ONE_CORE | LEVEL_HIGH), compatible="arm,armv8-pmuv3")
     root.add(
-        f"intc@{GIC_FRAMES[0]:x}",
+        f"intc@{GIC_FRAMES[0].base:x}",
         phandle=(GIC,), interrupts=(PPI, GIC_PPI, LEVEL_HIGH),
-        reg=tuple(cell for base in GIC_FRAMES for cell in wide(base, GIC_FRAME_BYTES)),
+        reg=tuple(cell for frame in GIC_FRAMES for cell in wide(frame.base, frame.size)),
         compatible="arm,cortex-a15-gic", ranges=None, cells_size=(2,), cells_address=(2,), interrupt_controller=None,
         cells_interrupt=(3,),
     )  # fmt: skip

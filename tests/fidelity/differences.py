@@ -140,11 +140,6 @@ KNOWN = (
         "Bits 43:37 can be written here; QEMU 7.2 knows which later extensions they belong to and keeps them zero.",
         ("value/SCTLR_EL*",),
     ),
-    Known(
-        "Timers",
-        "CVAL reads as zero, and CNTHCTL_EL2 traps nothing.",
-        ("value/CNT*_CVAL_*", "read/CNT*_CVAL_*", "write/CNT*", "trap/*-CNT*", "space/from-s3_4_c14*"),
-    ),
 )
 
 

@@ -1,0 +1,169 @@
+"""GICv2 with the Security Extensions (IHI 0048B): Secure software sees all of it, Non-secure software Group 1 only.
+
+The model is native (emulator/native/gic*.c); the declarations here name what it holds, for documentation and debuggers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from emulator.memory_map import FIRST_SPI, GIC_CPU, GIC_DISTRIBUTOR, Window, device_windows
+from emulator.native import ffi, lib
+from emulator.registers import RO, W1C, W1S, WO, Register, RegisterMap
+
+from .device import Device, Line
+
+if TYPE_CHECKING:
+    from emulator.native._native import Machine as NativeMachine
+
+INTERRUPTS = 288
+_BITS = INTERRUPTS // 32
+_ID = {"id": (9, 0)}
+_SENDER = {"id": (9, 0), "cpu": (12, 10)}
+
+
+class _Contents(dict[int, int]):
+    """The native registers by offset, as they stand."""
+
+    def __init__(self, machine: NativeMachine, frame: int) -> None:
+        super().__init__()
+        self._machine = machine
+        self._frame = frame
+
+    def __missing__(self, offset: int) -> int:
+        return int(lib.gic_peek(self._machine, self._frame, offset))
+
+
+class _Frame(RegisterMap):
+    """A window of registers whose accesses the bus serves natively."""
+
+    frame: ClassVar[int]
+    held: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, machine: NativeMachine) -> None:
+        super().__init__()
+        self._machine = machine
+        self.values = _Contents(machine, self.frame)
+
+    def read(self, offset: int, size: int, secure: bool) -> int:
+        """What the bus would read, side effects included."""
+        value = ffi.new("uint32_t *")
+        lib.gic_read(self._machine, self.frame, offset, size, secure, value)
+        return int(value[0])
+
+    def write(self, offset: int, size: int, value: int, secure: bool) -> None:
+        lib.gic_write(self._machine, self.frame, offset, size, secure, value)
+
+
+class GicDistributor(_Frame):
+    """GICv2 distributor (IHI 0048B, 4.3): an array element holds so many interrupts as its bits have room for."""
+
+    prefix = "GICD"
+    frame = lib.GIC_DISTRIBUTOR
+
+    CTLR = Register(
+        0x000, fields={"enable_group0": (0, 0), "enable_group1": (1, 1)}, what="Non-secure: group 1 in bit 0."
+    )
+    TYPER = Register(
+        0x004,
+        access=RO,
+        fields={"lines": (4, 0), "cpus": (7, 5), "security": (10, 10), "lockable": (15, 11)},
+        reset=0x408,
+        what="32 (lines + 1) interrupts, one core.",
+    )
+    IIDR = Register(0x008, access=RO, reset=0x43B, what="Implementer: Arm.")
+    IGROUPR = Register(0x080, count=_BITS, what="1: group 1. Secure only.")
+    ISENABLER = Register(
+        0x100, count=_BITS, access=W1S, reset=(0xFFFF, *[0] * (_BITS - 1)), what="SGIs are always enabled."
+    )
+    ICENABLER = Register(0x180, count=_BITS, access=W1C, reset=(0xFFFF, *[0] * (_BITS - 1)))
+    ISPENDR = Register(0x200, count=_BITS, access=W1S)
+    ICPENDR = Register(0x280, count=_BITS, access=W1C)
+    ISACTIVER = Register(0x300, count=_BITS, access=W1S)
+    ICACTIVER = Register(0x380, count=_BITS, access=W1C)
+    IPRIORITYR = Register(
+        0x400,
+        count=INTERRUPTS // 4,
+        fields={f"priority{i}": (8 * i + 7, 8 * i) for i in range(4)},
+        what="Byte accesses too. Non-secure: shifted left, the upper half only.",
+    )
+    ITARGETSR = Register(0x800, count=INTERRUPTS // 4, access=RO, what="Reads as zero: there is one core.")
+    ICFGR = Register(
+        0xC00,
+        count=INTERRUPTS // 16,
+        reset=(0xAAAA_AAAA, *[0] * (INTERRUPTS // 16 - 1)),
+        what="Odd bits: 1 edge, 0 level.",
+    )
+    SGIR = Register(0xF00, access=WO, fields={"id": (3, 0), "nsatt": (15, 15), "targets": (23, 16), "filter": (25, 24)})
+    CPENDSGIR = Register(0xF10, count=4, what="Byte accesses too: a byte an SGI.")
+    SPENDSGIR = Register(0xF20, count=4, what="Byte accesses too: a byte an SGI.")
+    IDENTIFICATION = Register(
+        0xFD0, access=RO, count=12, reset=(0x04, 0, 0, 0, 0x90, 0xB4, 0x2B, 0, 0x0D, 0xF0, 0x05, 0xB1)
+    )
+
+
+class GicCpuInterface(_Frame):
+    """GICv2 CPU interface (IHI 0048B, 4.4); the table shows the Secure view."""
+
+    prefix = "GICC"
+    frame = lib.GIC_INTERFACE
+
+    CTLR = Register(
+        0x0000,
+        fields={
+            "enable_group0": (0, 0),
+            "enable_group1": (1, 1),
+            "ack_ctl": (2, 2),
+            "fiq_enable": (3, 3),
+            "common_binary_point": (4, 4),
+            "eoi_mode_secure": (9, 9),
+            "eoi_mode_normal": (10, 10),
+        },
+        what="Non-secure: group 1 in bit 0, its EOI mode in bit 9.",
+    )
+    PMR = Register(0x0004, fields={"priority": (7, 0)}, what="Only higher priorities (lower numbers) are signalled.")
+    BPR = Register(0x0008, fields={"binary_point": (2, 0)}, what="Non-secure: ABPR.")
+    IAR = Register(0x000C, access=RO, fields=_SENDER, reset=1023, pops=True, what="Acknowledges what it names.")
+    EOIR = Register(0x0010, access=WO, fields=_SENDER)
+    RPR = Register(0x0014, access=RO, fields={"priority": (7, 0)}, reset=0xFF)
+    HPPIR = Register(0x0018, access=RO, fields=_SENDER, reset=1023)
+    ABPR = Register(0x001C, fields={"binary_point": (2, 0)}, reset=1, what="Secure only.")
+    AIAR = Register(0x0020, access=RO, fields=_SENDER, reset=1023, pops=True, what="Secure only.")
+    AEOIR = Register(0x0024, access=WO, fields=_SENDER, what="Secure only.")
+    AHPPIR = Register(0x0028, access=RO, fields=_SENDER, reset=1023, what="Secure only.")
+    APR = Register(0x00D0, count=4, what="Active priorities of group 0; Non-secure: the upper half of NSAPR.")
+    NSAPR = Register(0x00E0, count=4, what="Active priorities of group 1. Secure only.")
+    IIDR = Register(0x00FC, access=RO, reset=0x0002_043B, what="Implementer: Arm; GICv2.")
+    DIR = Register(0x1000, access=WO, fields=_SENDER, what="Deactivates, where EOIR only drops the priority.")
+
+
+class Host(Protocol):
+    """The machine that the GIC is put on."""
+
+    native: NativeMachine
+
+    def attach(self, window: Window, device: _Frame) -> None: ...
+
+
+class Gic:
+    """The interrupt controller of a machine: `line` gives a device its input."""
+
+    def __init__(self, machine: Host) -> None:
+        self._native = machine.native
+        lib.gic_attach(machine.native)
+        self.distributor = GicDistributor(machine.native)
+        self.interface = GicCpuInterface(machine.native)
+        machine.attach(GIC_DISTRIBUTOR, self.distributor)
+        machine.attach(GIC_CPU, self.interface)
+        for window, frame in ((GIC_DISTRIBUTOR, lib.GIC_DISTRIBUTOR), (GIC_CPU, lib.GIC_INTERFACE)):
+            lib.gic_add_frame(machine.native, device_windows().index(window), frame)
+
+    def connect(self, device: Device) -> None:
+        """Give a device the input that its window's ``spi`` names. Raises ValueError where there is none."""
+        if device.window.spi is None:
+            raise ValueError(f"{device.window.name} has no interrupt")
+        device.connect(self.line(FIRST_SPI + device.window.spi))
+
+    def line(self, interrupt: int) -> Line:
+        """A function that sets the level of input ``interrupt`` (GIC ID; shared ones begin at FIRST_SPI)."""
+        return lambda level: lib.gic_set_level(self._native, interrupt, level)
