@@ -43,7 +43,7 @@ def test_both_run_the_same_images(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(figures[side][kind] > 0 for side in ("ours", "qemu") for kind in ("compute", "memory", "smc"))
 
 
-@pytest.mark.parametrize("kernel", (*bench_exec.COMPUTE, *bench_exec.MEMORY), ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("kernel", [*bench_exec.COMPUTE, *bench_exec.MEMORY], ids=lambda kernel: kernel.name)
 def test_kernel_checks_its_result_and_its_work_grows_with_the_count(kernel: Kernel) -> None:
     image = image_path("yardstick").read_bytes()
     work = []
