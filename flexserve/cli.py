@@ -24,6 +24,7 @@ COMMANDS = {
     "attack": "flexserve.commands.attack",
     "bench": "flexserve.commands.bench",
     "exec": "flexserve.commands.exec",
+    "gdb": "flexserve.commands.gdb",
     "pack": "flexserve.commands.pack",
     "run": "flexserve.commands.run",
     "step": "flexserve.commands.step",
