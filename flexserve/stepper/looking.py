@@ -12,7 +12,7 @@ from flexserve.debug.calls import page_name
 from flexserve.debug.code_views import where
 from flexserve.debug.expressions import evaluate, page_address
 from flexserve.debug.ownership import entries, entry_address, state_name
-from flexserve.debug.protection_views import page_state
+from flexserve.debug.protection_views import REACHED, page_state
 from flexserve.debug.scene import Answer, Refused, expect_none, lines
 from flexserve.debug.styles import DIM, NAME, state_style
 from flexserve.debug.views import VIEWS, view
@@ -100,8 +100,10 @@ def _removal_data(found: Removal) -> dict[str, object]:
 
 
 def _removal_lines(session: Session, found: Removal) -> tuple[Text, ...]:
+    came_back = found.now.startswith(REACHED)
     return (
         page_state(found.page, found.now),
+        *lines(*["It was taken before, and has come back since: `history` shows how."] * came_back),
         Text.assemble(
             "It went from ",
             (found.before, state_style(found.before)),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.debug.timeline import StopSet
 from emulator.events import Event, EventKind
 from emulator.machine import Machine
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE, DramLayout
@@ -169,6 +170,19 @@ def test_why_names_the_call_and_the_instruction(at_start: Session) -> None:
     assert do(at_start, "step", f"walk {page:#x} read normal").data["allowed"] is False
     assert "monitor:mem_lock" in do(at_start, "backtrace").plain
     assert do(at_start, "goto -", "where").data["world"] == "normal"
+
+
+def test_why_finds_the_last_removal_of_a_page_that_came_back() -> None:
+    """One that was recalled in the middle of the request."""
+    one = session((*SMALL, "--recall", "40@2"))
+    back = (abi.PageState.RELEASED, abi.PageState.NORMAL)
+    reclaims = StopSet(kinds=frozenset({EventKind.OWNERSHIP}), when=lambda event: event.args[2:4] == back)
+    event = one.timeline.resume(reclaims).detail
+    assert isinstance(event, Event)
+    answer = do(one, f"why {DRAM_BASE + event.args[0] * PAGE_SIZE:#x}")
+    assert "is NORMAL: the normal world reaches it\nIt was taken before, and has come back since" in answer.plain
+    assert answer.data["after"] == "LOCKED"
+    one.close()
 
 
 def test_why_says_so_when_nothing_took_the_page(at_start: Session) -> None:
