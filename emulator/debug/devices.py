@@ -14,11 +14,14 @@ def device_windows(machine: Machine) -> tuple[Window, ...]:
 
 
 def find_window(machine: Machine, name: str) -> Window:
-    """A device by its name, whatever the case. Raises KeyError naming the devices that there are."""
+    """A device by its name, or the beginning of it. Raises KeyError naming the devices that there are."""
     windows = device_windows(machine)
-    for window in windows:
-        if window.name.lower() == name.lower():
-            return window
+    begun = [window for window in windows if window.name.lower().startswith(name.lower())]
+    found = [window for window in begun if window.name.lower() == name.lower()] or begun
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise KeyError(f"{name!r} may be {' or '.join(window.name for window in found)}")
     raise KeyError(f"no device {name!r}: there are {', '.join(window.name for window in windows)}")
 
 

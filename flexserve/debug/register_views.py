@@ -17,7 +17,7 @@ from .expressions import number
 from .scene import Answer, Refused, Scene, Words, lines
 from .styles import DIM, NAME
 
-QUIET = ("PERIPHERAL_ID", "COMPONENT_ID")  # registers that say nothing about a run
+QUIET = ("PERIPHERAL_ID", "COMPONENT_ID", "IDENTIFICATION")  # registers that say nothing about a run
 
 
 def show_registers(scene: Scene, words: Words) -> Answer:
@@ -63,7 +63,7 @@ def show_devices(scene: Scene, words: Words) -> Answer:
     if not words:
         windows = device_windows(machine)
         rows = [{"name": window.name, "base": window.base, "what": window.what} for window in windows]
-        return Answer({"devices": rows}, lines(*(f"{one.name:8} {one.base:#010x}  {one.what}" for one in windows)))
+        return Answer({"devices": rows}, lines(*(f"{one.name:11} {one.base:#010x}  {one.what}" for one in windows)))
     try:
         window = find_window(machine, words[0])
     except KeyError as error:

@@ -60,7 +60,8 @@ def run_commands(session: Session, commands: Iterable[str], *, as_json: bool) ->
     for command in commands:
         printer.echo(command)
         try:
-            answer = perform(session, command)
+            with _busy():
+                answer = perform(session, command)
             printer.answer(command, answer)
         except Quit:
             return True
@@ -112,8 +113,12 @@ def converse(session: Session) -> None:
 
 @contextlib.contextmanager
 def _busy() -> Iterator[None]:
-    """What takes longer than a moment says so."""
-    status = Console(stderr=True).status("running; Ctrl-C stops")
+    """What takes longer than a moment says so, on a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    status = console.status("running; Ctrl-C stops")
     timer = threading.Timer(PATIENCE, status.start)
     timer.start()
     try:

@@ -117,6 +117,7 @@ def test_expressions(scene: Scene) -> None:
         ("re 1", "no general register 1"),
         ("system nonsense", "no system register begins with 'nonsense'"),
         ("device toaster", "no device 'toaster'"),
+        ("device uart", "'uart' may be UART0 or UART1"),
         ("device tzasc nonsense", "TZASC has no register that begins with NONSENSE"),
         ("memory", "which address"),
         ("memory phys 0", "is not memory"),

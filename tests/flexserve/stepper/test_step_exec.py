@@ -53,3 +53,4 @@ def test_the_phones_views_are_refused_on_another_board(tmp_path: Path) -> None:
         assert do(one, "walk pc fetch").data["allowed"] is True
         assert do(one, "walk 0x0e000000 read el1 normal").data["allowed"] is False
         assert "PL031" in do(one, "device").plain
+        assert "enable_group0" in do(one, "device gicd ctlr").plain
