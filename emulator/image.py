@@ -48,7 +48,7 @@ class Image:
             elf = ELFFile(io.BytesIO(content))
             if elf.get_machine_arch() != "AArch64":
                 raise ImageError(f"{name} is an ELF file for {elf.get_machine_arch()}, not for AArch64")
-            return cls(name, elf.header["e_entry"], _segments(elf), _symbols(elf))
+            return cls(name, elf.header["e_entry"], _segments(elf), _symbols_if_sound(elf))
         except ELFError as error:
             raise ImageError(f"{name} is not an ELF file: {error}") from error
 
@@ -59,6 +59,14 @@ def _segments(elf: ELFFile) -> tuple[Segment, ...]:
         for segment in elf.iter_segments("PT_LOAD")
         if segment["p_memsz"]
     )
+
+
+def _symbols_if_sound(elf: ELFFile) -> dict[str, int]:
+    """None where the sections are damaged, as stripping tools leave them: an image runs by its segments."""
+    try:
+        return _symbols(elf)
+    except ELFError:
+        return {}
 
 
 def _symbols(elf: ELFFile) -> dict[str, int]:

@@ -18,11 +18,12 @@ from .exec_run import Left
 PIPE_PATIENCE_SECONDS = 1.0
 ESCAPE, LEAVE = 0x01, ord("x")  # Ctrl-A, as on QEMU's terminal
 CHUNK = 4096
+LONGEST_LINE = 0x1_0000
 LOCAL_FLAGS, CONTROL_CHARACTERS, INPUT_FLAGS = 3, 6, 0  # in the list of tcgetattr
 
 
 class FileInput:
-    """All of it is there from the beginning, and comes when the guest asks for it."""
+    """All of it is there from the beginning, and comes line by line, when the guest waits for it."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -30,7 +31,7 @@ class FileInput:
     def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
         if taken >= len(self._content):
             return None
-        return self._content[taken:] if wanted else b""
+        return _line(self._content, taken) if wanted else b""
 
 
 class PipeInput:
@@ -43,22 +44,30 @@ class PipeInput:
         self._has_ended = False
 
     def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
-        if not wanted and self._keeps_up:
-            return b""
-        if not self._has_ended and taken == len(self._came):
-            self._fetch(max(PIPE_PATIENCE_SECONDS if self._keeps_up else 0.0, idle_seconds))
+        if self._keeps_up:
+            if not wanted:
+                return b""
+            self._fetch_line(taken)
+        if not self._keeps_up and taken == len(self._came) and not self._has_ended:
+            self._fetch(idle_seconds)
         if self._has_ended and taken == len(self._came):
             return None
-        return bytes(self._came[taken:])
+        return _line(self._came, taken) if self._keeps_up else bytes(self._came[taken:])
 
-    def _fetch(self, seconds: float) -> None:
-        """Where a writer's parts end must not matter: all that there is, to the end of the pipe if it comes."""
+    def _fetch_line(self, begin: int) -> None:
+        """A whole line: in which parts it was written must not matter."""
+        while not self._has_ended and b"\n" not in self._came[begin:] and len(self._came) < begin + LONGEST_LINE:
+            if not self._fetch(PIPE_PATIENCE_SECONDS):
+                self._keeps_up = False
+                return
+
+    def _fetch(self, seconds: float) -> bool:
         if not _ready(self._descriptor, seconds):
-            self._keeps_up = False
-        while not self._has_ended and _ready(self._descriptor, PIPE_PATIENCE_SECONDS if self._keeps_up else 0.0):
-            data = os.read(self._descriptor, CHUNK)
-            self._came += data
-            self._has_ended = not data
+            return False
+        data = os.read(self._descriptor, CHUNK)
+        self._came += data
+        self._has_ended = not data
+        return True
 
 
 class TerminalInput:
@@ -152,6 +161,12 @@ def raw_terminal() -> Iterator[bool]:
         yield True
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _line(content: bytes | bytearray, begin: int) -> bytes:
+    """As somebody would type who waits for the prompt: what is typed ahead, boot loaders drop."""
+    end = content.find(b"\n", begin) + 1
+    return bytes(content[begin : end or len(content)])
 
 
 def _ready(descriptor: int, seconds: float) -> bool:

@@ -18,7 +18,9 @@ from tests.flexserve.test_exec import assemble
 from tests.flexserve.test_exec_timeline import ECHO
 
 
-def test_a_file_comes_when_it_is_wanted() -> None:
+def test_a_file_comes_line_by_line_when_it_is_wanted() -> None:
+    lines = FileInput(b"one\ntwo")
+    assert [lines.read(taken, wanted=True, idle_seconds=0) for taken in (0, 4, 7)] == [b"one\n", b"two", None]
     source = FileInput(b"typed")
     assert source.read(0, wanted=False, idle_seconds=0) == b""
     assert source.read(0, wanted=True, idle_seconds=0) == b"typed"
@@ -29,12 +31,13 @@ def test_a_file_comes_when_it_is_wanted() -> None:
 def test_a_pipes_parts_do_not_matter() -> None:
     reader, writer = os.pipe()
     source = PipeInput(reader)
-    command = "import os, time; os.write(1, b'one '); time.sleep(0.2); os.write(1, b'two')"
+    command = "import os, time; os.write(1, b'one '); time.sleep(0.2); os.write(1, b'two\\nthree')"
     with subprocess.Popen([sys.executable, "-c", command], stdout=writer):
         os.close(writer)
         assert source.read(0, wanted=False, idle_seconds=0) == b""
-        assert source.read(0, wanted=True, idle_seconds=0) == b"one two"
-        assert source.read(7, wanted=True, idle_seconds=0) is None
+        assert source.read(0, wanted=True, idle_seconds=0) == b"one two\n"
+        assert source.read(8, wanted=True, idle_seconds=0) == b"three"
+        assert source.read(13, wanted=True, idle_seconds=0) is None
     os.close(reader)
 
 
@@ -43,10 +46,10 @@ def test_a_pipe_whose_writer_is_slow_comes_as_it_comes(monkeypatch: pytest.Monke
     reader, writer = os.pipe()
     source = PipeInput(reader)
     assert source.read(0, wanted=True, idle_seconds=0) == b""
-    os.write(writer, b"late")
-    assert source.read(0, wanted=False, idle_seconds=0) == b"late"
+    os.write(writer, b"late\nlater")
+    assert source.read(0, wanted=False, idle_seconds=0) == b"late\nlater"
     os.close(writer)
-    assert source.read(4, wanted=True, idle_seconds=0) is None
+    assert source.read(10, wanted=True, idle_seconds=0) is None
     os.close(reader)
 
 

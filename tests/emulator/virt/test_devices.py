@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from emulator.memory_map import FLASH1, GPIO, RTC, SECURE_GPIO
-from emulator.virt.console import LOOKS, PATIENCE, Console
+from emulator.virt.console import LOOKS, PATIENCE, TIGHT, Console
 from emulator.virt.empty import EmptyPci, EmptyVirtioSlots
 from emulator.virt.flash import ERASED, SECTOR_BYTES, Flash
 from emulator.virt.fw_cfg import DATA, DMA_HIGH, DMA_LOW, SELECTOR, FwCfg
@@ -226,16 +226,17 @@ def test_empty_slots_and_empty_space() -> None:
 class Typist:
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.asked = 0
+        self.wanted: list[bool] = []
 
     def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
-        self.asked += 1
+        self.wanted.append(wanted)
         return self.content[taken:] or None
 
 
 def test_input_comes_when_the_guest_does_nothing_but_look_for_it() -> None:
     got: list[bytes] = []
-    console = Console(Typist(b"hi"), got.append, lambda: None)
+    clock = Clock()
+    console = Console(Typist(b"hi"), got.append, clock.seconds, lambda: None)
     for sent in range(20):  # looks before and after each byte that it sends
         console.look(sent)
         console.look(sent)
@@ -245,9 +246,26 @@ def test_input_comes_when_the_guest_does_nothing_but_look_for_it() -> None:
     assert got == [b"hi"]
 
 
+def test_only_a_guest_that_does_nothing_else_waits_for_more_input() -> None:
+    """But for the first, which may be meant to stop a count-down."""
+    clock, typist = Clock(), Typist(b"")
+    console = Console(typist, lambda data: None, clock.seconds, lambda: None)
+    for begun in (False, True):
+        console._taken = int(begun)
+        typist.wanted.clear()
+        for _ in range(2 * LOOKS):
+            clock.now += TIGHT + 1
+            console.look(int(begun))
+        assert set(typist.wanted) == {not begun}
+        for _ in range(LOOKS):
+            clock.now += TIGHT
+            console.look(int(begun))
+        assert typist.wanted[-1]
+
+
 def test_a_guest_that_waits_for_input_that_has_ended_is_forsaken() -> None:
     ended: list[None] = []
-    console = Console(Typist(b""), lambda data: None, lambda: ended.append(None))
+    console = Console(Typist(b""), lambda data: None, Clock().seconds, lambda: ended.append(None))
     for _ in range(PATIENCE - 1):
         console.look(0)
     console.look(1)
@@ -258,5 +276,5 @@ def test_a_guest_that_waits_for_input_that_has_ended_is_forsaken() -> None:
 
 
 def test_a_guest_reads_input_piece_by_piece() -> None:
-    console = Console(Typist(b"hello"), lambda data: None, lambda: None)
+    console = Console(Typist(b"hello"), lambda data: None, Clock().seconds, lambda: None)
     assert [console.read(2) for _ in range(4)] == [b"he", b"ll", b"o", b""]
