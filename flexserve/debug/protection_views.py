@@ -8,7 +8,8 @@ from dataclasses import asdict
 from rich.text import Text
 
 from emulator.debug.bus_filter import regions
-from emulator.debug.walk import Access, explain
+from emulator.debug.stream_walk import STREAM_BYTES, StreamExplanation, explain_stream
+from emulator.debug.walk import Access, Explanation, explain
 from emulator.devices.smmu import Smmu
 from emulator.devices.smmu_structures import StreamTableEntry
 from emulator.devices.tzc400 import Tzc400
@@ -26,7 +27,7 @@ from .styles import BAD, GOOD, state_style
 
 TABLE = 0x0000_FFFF_FFFF_F000
 REACHED = ("NORMAL", "ALLOCATED")
-STREAM_BYTES = 64  # of a stream table entry
+WALK_USAGE = "ADDRESS [read|write|fetch] [el0..el3] [normal|secure] [storage]"
 
 
 def show_pages(scene: Scene, words: Words) -> Answer:
@@ -81,7 +82,8 @@ def show_walk(scene: Scene, words: Words) -> Answer:
     core = scene.machine.core
     access, level, world = Access.READ, core.level, core.world
     if not words:
-        raise Refused("which address? walk ADDRESS [read|write|fetch] [el0..el3] [normal|secure]")
+        raise Refused(f"which address? walk {WALK_USAGE}")
+    address, stream = evaluate(scene, words[0]), None
     for word in (word.lower() for word in words[1:]):
         if word in {one.value for one in Access}:
             access = Access(word)
@@ -89,19 +91,37 @@ def show_walk(scene: Scene, words: Words) -> Answer:
             level = int(word[2])
         elif word.upper() in World.__members__:
             world, level = World[word.upper()], min(level, 1)
+        elif word.upper() in StreamId.__members__:
+            stream = StreamId[word.upper()]
         else:
-            raise Refused(f"{word!r} is none of read, write, fetch, el0 to el3, normal, secure")
+            raise Refused(f"{word!r} is none of read, write, fetch, el0 to el3, normal, secure, storage")
+    if stream:
+        return _stream_walk(scene, stream, address, access)
     if level == 2 and world is World.SECURE:
         raise Refused("the secure world of this core has no EL2")
-    found = explain(scene.machine, evaluate(scene, words[0]), access, level, world)
+    found = explain(scene.machine, address, access, level, world)
     who = "EL3" if level == 3 else f"EL{level} {world.name.lower()}"
-    shown = [Text.assemble((f"{access.value} of {found.address:#x} by {who}", "bold"))]
+    data = {**asdict(found), "access": access.value, "world": world.name.lower()}
+    return Answer(data, _walk_lines(f"{access.value} of {address:#x} by {who}", found))
+
+
+def _stream_walk(scene: Scene, stream: StreamId, address: int, access: Access) -> Answer:
+    if access is Access.FETCH:
+        raise Refused("a device fetches no instructions: read or write")
+    try:
+        found = explain_stream(scene.machine, stream, address, access)
+    except LookupError as error:
+        raise Refused(str(error)) from None
+    data = {**asdict(found), "access": access.value, "stream": stream.name}
+    return Answer(data, _walk_lines(f"{access.value} of {address:#x} by {stream.name}, a DMA master", found))
+
+
+def _walk_lines(head: str, found: Explanation | StreamExplanation) -> tuple[Text, ...]:
+    shown = [Text(head, "bold")]
     for step in found.steps:
         mark = ("ok", GOOD) if step.allowed else ("NO", BAD)
         shown.append(Text.assemble("    " * step.depth, mark, f" {step.stage}: {step.text}"))
-    shown.append(Text(found.verdict, GOOD if found.allowed else BAD))
-    data = {**asdict(found), "access": access.value, "world": world.name.lower()}
-    return Answer(data, tuple(shown))
+    return (*shown, Text(found.verdict, GOOD if found.allowed else BAD))
 
 
 def roots(machine: Machine) -> tuple[int, int]:

@@ -71,8 +71,8 @@ VIEWS: dict[str, View] = {
     "tzasc": View(protection_views.show_tzasc, "", "the TZASC's regions in words"),
     "walk": View(
         protection_views.show_walk,
-        "ADDRESS [read|write|fetch] [el0..el3] [normal|secure]",
-        "why an access is allowed or refused",
+        protection_views.WALK_USAGE,
+        "why an access is allowed or refused, by core or device",
     ),
     "invariants": View(protection_views.show_invariants, "", "what must hold between calls, and does not"),
     "events": View(show_events, "[COUNT]", "the last events up to here"),

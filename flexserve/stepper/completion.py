@@ -16,7 +16,7 @@ from .kinds import KINDS
 from .session import Session
 
 _BREAKS = ("smc", "page", "event", "invariant")
-_WALK = ("read", "write", "fetch", "el0", "el1", "el2", "el3", "normal", "secure")
+_WALK = ("read", "write", "fetch", "el0", "el1", "el2", "el3", "normal", "secure", "storage")
 _REPEATING = {"system"}
 _FIXED: dict[str, Iterable[str]] = {
     "next": KINDS,

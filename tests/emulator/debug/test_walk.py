@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from emulator.debug.stream_walk import explain_stream
 from emulator.debug.walk import Access, explain, read_virtual, to_physical
 from emulator.machine import Machine
-from emulator.memory_map import DEVICES, DRAM_BASE, DRAM_MIN, NORMAL_IMAGE_END, PAGE_SIZE, SECURE_SRAM
+from emulator.memory_map import DEVICES, DRAM_BASE, DRAM_MIN, NORMAL_IMAGE_END, PAGE_SIZE, SECURE_SRAM, StreamId
 from emulator.native import ffi, lib
 from emulator.world import World
 from flexserve.system import System
@@ -115,3 +116,24 @@ def test_an_entry_that_the_tlb_still_has_is_named(machine: Machine) -> None:
         lib.tlb_maintain(machine.native, *place, 0)
     assert not explain(machine, page, Access.READ, 1, World.NORMAL).stale
     machine.write_physical(leaf, descriptor)
+
+
+def test_a_streams_explanation_agrees_with_the_smmu(machine: Machine) -> None:
+    physical = ffi.new("uint64_t *")
+    verdicts = set()
+    for address, access in itertools.product(addresses(machine), (Access.READ, Access.WRITE)):
+        passes = lib.smmu_translate(machine.native, StreamId.STORAGE, address, access is Access.WRITE, physical)
+        found = explain_stream(machine, StreamId.STORAGE, address, access)
+        assert (found.physical is not None, found.physical or 0) == (passes, physical[0] * passes), found
+        verdicts.add(found.allowed)
+    assert verdicts == {True, False}
+    for stream in (StreamId.NPU0, StreamId.NPU2):
+        assert not explain_stream(machine, stream, DRAM_BASE, Access.READ).allowed
+        assert not lib.smmu_translate(machine.native, stream, DRAM_BASE, False, physical)
+
+
+def test_a_stream_is_refused_by_what_refuses_it(machine: Machine) -> None:
+    last = explain_stream(machine, StreamId.STORAGE, machine.layout.secure_base, Access.WRITE).steps[-1]
+    assert (last.stage, last.allowed) == ("stage 2", False)
+    assert "invalid: translation fault" in last.text
+    assert explain_stream(machine, StreamId.NPU0, DRAM_BASE, Access.READ).steps[-1].stage == "stream table"

@@ -123,6 +123,7 @@ def test_expressions(scene: Scene) -> None:
         ("memory phys 0", "is not memory"),
         ("memory 0x40000000 many", "is no number"),
         ("walk 0x40000000 sideways", "'sideways' is none of"),
+        ("walk 0x40000000 fetch storage", "fetches no instructions"),
         ("walk 0x40000000 el2 secure extra", "none of"),
         ("pages 0x10000000", "is no page of DRAM"),
         ("walk gate_smc", "is more than one place"),

@@ -50,6 +50,8 @@ def test_the_phones_views_are_refused_on_another_board(tmp_path: Path) -> None:
                 do(one, command)
         with pytest.raises(Refused, match="no TZASC"):
             do(one, "tzasc")
+        with pytest.raises(Refused, match="no SMMU"):
+            do(one, "walk 0x40000000 storage")
         assert do(one, "walk pc fetch").data["allowed"] is True
         assert do(one, "walk 0x0e000000 read el1 normal").data["allowed"] is False
         assert "PL031" in do(one, "device").plain
