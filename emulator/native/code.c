@@ -7,6 +7,7 @@
 void core_flush(struct machine *machine)
 {
 	machine->core.fetched.host = NULL;
+	float_traps_forget(&machine->core);
 	if (machine->core.engine) {
 		uc_ctl_flush_tlb(machine->core.engine);
 	}
@@ -16,6 +17,7 @@ void core_flush(struct machine *machine)
 void core_forget_code(struct machine *machine, uint64_t address)
 {
 	machine->core.forgetting = true;
+	float_traps_forget(&machine->core);
 	uc_ctl_flush_tlb(machine->core.engine);
 	uc_ctl_remove_cache(machine->core.engine, address, address + PAGE_SIZE);
 	machine->core.forgetting = false;

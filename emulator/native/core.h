@@ -6,6 +6,8 @@
 
 #include "machine.h"
 
+#define ERET 0xd69f03e0 /* the instruction */
+
 extern volatile sig_atomic_t core_interrupted; /* SIGINT arrived since core_run began */
 
 /* HCR_EL2, whose VF, VI and VSE are kept apart: the engine would act on them. */
@@ -50,6 +52,8 @@ void float_traps_on_write(struct machine *machine);
 bool float_traps_armed(struct machine *machine);
 /* A block that is about to be executed: notes its first instruction that a trap of floating point catches. */
 bool float_trap_in_block(struct machine *machine, uint64_t start, uint64_t bytes);
+/* Code, its translation or what decides about traps has changed, or the level has, unseen. */
+void float_traps_forget(struct core *core);
 void float_trap_take(struct machine *machine);
 bool core_add_hooks(struct machine *machine);
 /*

@@ -1,7 +1,8 @@
 /*
  * Traps of floating point and SIMD (Arm ARM D1.15.4: CPACR_EL1.FPEN, CPTR_EL2.TFP, CPTR_EL3.TFP), which the engine does not
  * know. While one is set, and software below EL3 has run or is about to, the block hook looks through each block before
- * it is executed.
+ * it is executed, and remembers those that nothing catches. It then sees every block, so it knows the exception level from
+ * the entries of exceptions (ours) and the blocks that end with an ERET.
  */
 #include "core.h"
 
@@ -30,6 +31,7 @@ bool float_traps_depend_on(const uc_arm64_cp_reg *reg)
 void float_traps_on_write(struct machine *machine)
 {
 	machine->core.float_traps = FLOAT_TRAPS_UNKNOWN;
+	float_traps_forget(&machine->core);
 	core_call_attention(machine);
 }
 
@@ -69,22 +71,52 @@ static bool is_floating_point(uint32_t instruction)
 	return (instruction & 0x0c000000) == 0x0c000000 || (instruction & 0xffdfffc0) == 0xd51b4400;
 }
 
-bool float_trap_in_block(struct machine *machine, uint64_t start, uint64_t bytes)
+/* The first such instruction of a block, if it is trapped; the end of the block if there is none. */
+static uint64_t find(struct machine *machine, uint64_t start, uint64_t end, unsigned level, uint32_t *last)
 {
-	unsigned level = current_level(machine);
-
-	for (uint64_t at = start; at < start + bytes; at += 4) {
-		uint32_t instruction;
-
-		if (read_instruction(machine, at, level, &instruction) && is_floating_point(instruction)) {
-			if (!target_of(machine, level)) {
-				return false;
-			}
-			machine->core.caught_at = at;
-			return true;
+	for (uint64_t at = start; at < end; at += 4) {
+		if (read_instruction(machine, at, level, last) && is_floating_point(*last) && target_of(machine, level)) {
+			return at;
 		}
 	}
+	return end;
+}
+
+bool float_trap_in_block(struct machine *machine, uint64_t start, uint64_t bytes)
+{
+	struct core *core = &machine->core;
+	struct float_free *known = &core->float_free[start >> 2 & (FLOAT_FREE_BLOCKS - 1)];
+	uint32_t last = 0;
+	uint64_t at;
+
+	if (core->float_level == LEVEL_UNKNOWN) {
+		core->float_level = (uint8_t)current_level(machine);
+	}
+	if (known->start != start || known->bytes != bytes || known->level != core->float_level ||
+	    known->generation != core->float_generation) {
+		at = find(machine, start, start + bytes, core->float_level, &last);
+		if (at != start + bytes) {
+			core->caught_at = at;
+			return true;
+		}
+		*known = (struct float_free){
+			.start = start,
+			.bytes = bytes,
+			.generation = core->float_generation,
+			.level = core->float_level,
+			.returns = last == ERET,
+		};
+	}
+	if (known->returns) {
+		core->float_level = LEVEL_UNKNOWN; /* from the next block on */
+	}
 	return false;
+}
+
+void float_traps_forget(struct core *core)
+{
+	core->float_generation++;
+	core->float_level = LEVEL_UNKNOWN;
 }
 
 void float_trap_take(struct machine *machine)

@@ -247,6 +247,18 @@ struct fetched {
 	const uint8_t *host; /* NULL: none */
 };
 
+#define LEVEL_UNKNOWN 4
+#define FLOAT_FREE_BLOCKS 256
+
+/* A block without an instruction that is trapped. */
+struct float_free {
+	uint64_t start;
+	uint64_t bytes;
+	uint64_t generation;
+	uint8_t level;
+	bool returns; /* ends with an ERET */
+};
+
 struct core {
 	uc_engine *engine;
 	uc_context *engine_context; /* scratch for engine_exception */
@@ -262,6 +274,9 @@ struct core {
 	bool serror_pending;
 	bool was_below_el3;       /* or is about to be: an ERET is prepared */
 	enum { FLOAT_TRAPS_UNKNOWN, FLOAT_TRAPS_NOWHERE, FLOAT_TRAPS_BELOW_EL3, FLOAT_TRAPS_EVERYWHERE } float_traps;
+	uint8_t float_level;      /* while they are armed: the exception level, or LEVEL_UNKNOWN */
+	uint64_t float_generation; /* grows when what was found in a block may no longer hold */
+	struct float_free float_free[FLOAT_FREE_BLOCKS];
 	uint64_t caught_at;       /* the block hook stopped before a block for this instruction, which is ours; 0: it did not */
 	unsigned doubtful_returns; /* a bit for each level whose SPSR_ELx might make an ERET illegal */
 	struct refusal refusal;

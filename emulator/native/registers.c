@@ -82,6 +82,7 @@ void core_note_write(struct core *core, unsigned op0, unsigned crn)
 {
 	if (op0 == 3 && (crn == 1 || crn == 2 || crn == 10 || crn == 12)) {
 		core->registers.valid = false;
+		float_traps_forget(core);
 	}
 }
 

@@ -10,7 +10,6 @@
 #define SPSR_AARCH32 (1 << 4)
 #define MODE 0x1f
 #define RESTORED UINT64_C(0xf00003c0) /* NZCV, DAIF */
-#define ERET 0xd69f03e0
 #define SCR_NS (1 << 0)
 #define SCR_RW (1 << 10)
 #define HCR_RW (UINT64_C(1) << 31)
@@ -75,6 +74,7 @@ void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint6
 	if (IS_SPSR(reg)) {
 		if (!machine->core.was_below_el3) {
 			machine->core.was_below_el3 = true;
+			float_traps_forget(&machine->core);
 			core_call_attention(machine);
 		}
 		judge(machine, owner, value, sysreg(machine, SCR_EL3),

@@ -150,6 +150,7 @@ static uc_err enter(struct machine *machine)
 
 	core->held = false;
 	core->caught_at = 0;
+	core->float_level = LEVEL_UNKNOWN;
 	core_call_attention(machine); /* the block hook finds out whether anything asks for it */
 	core->block_bytes = 0;
 	core->refusal.pending = false;
