@@ -126,6 +126,24 @@ KNOWN = (
         ),
     ),
     Known(
+        "GICC_AIAR, GICC_AEOIR and GICC_AHPPIR",
+        "QEMU has none of them. They give Secure software the view of Group 1 (IHI 0048B, 4.4).",
+        ("gic/*-s-el?-gicc-0",),
+        ("x9", "x11"),
+    ),
+    Known(
+        "GICD_SPENDSGIR",
+        "Each byte's bits name the cores that raise an SGI (IHI 0048B, 4.3.16), and there is one core. QEMU also keeps"
+        " the bits of cores that there are not, and a byte of zeros makes the SGI pending.",
+        ("gic/write-f2*", "gic/byte-f2*"),
+    ),
+    Known(
+        "SGIs of another group than GICD_SGIR.NSATT says",
+        "They are not forwarded (IHI 0048B, table 4-22). QEMU forwards them.",
+        ("gic/sgi-of-another-group-*-s-el1",),
+        ("x1",),
+    ),
+    Known(
         "HCR_EL2.TIDCP",
         "QEMU 7.2 traps none of the registers that it has; later versions do.",
         ("trap/HCR.TIDCP-el1-*-L2*", "trap/HCR.TIDCP-el1-*-CPU*"),

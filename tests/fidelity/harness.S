@@ -294,3 +294,27 @@ skipping_vectors:
 	eret
 	.balign	0x80
 	.endr
+
+/* The interrupt controller as it comes out of reset, as far as cases use it. Changes x5, x7, x8 and x9. */
+	.global reset_controller
+reset_controller:
+	movz	x8, #0x0801, lsl #16		/* CPU interface */
+	mov	w7, #1
+	str	w7, [x8, #0x1c]			/* ABPR */
+	.irp	register, 0x00,0x04,0x08,0xd0,0xd4,0xd8,0xdc,0xe0,0xe4,0xe8,0xec
+	str	wzr, [x8, #\register]
+	.endr
+	movz	x8, #0x0800, lsl #16		/* distributor */
+	mov	w7, #-1
+	.irp	register, 0x180,0x184,0x280,0x284,0x380,0x384,0xf10,0xf14,0xf18,0xf1c
+	str	w7, [x8, #\register]		/* not enabled, pending, active */
+	.endr
+	.irp	register, 0x00,0x80,0x84,0xc04,0xc08,0xc0c
+	str	wzr, [x8, #\register]		/* group 0, levels */
+	.endr
+	add	x9, x8, #0x400			/* priorities */
+	mov	x5, #16
+1:	str	wzr, [x9], #4
+	subs	x5, x5, #1
+	b.ne	1b
+	ret

@@ -8,6 +8,8 @@ from tests.fidelity.cases import (
     arithmetic,
     exceptions,
     floating_point,
+    gic,
+    interrupts,
     maintenance,
     pstate,
     returns,
@@ -17,6 +19,7 @@ from tests.fidelity.cases import (
     sysreg_access,
     sysreg_space,
     sysreg_values,
+    timers,
     traps,
 )
 
@@ -25,6 +28,8 @@ MODULES = (
     arithmetic,
     exceptions,
     floating_point,
+    gic,
+    interrupts,
     maintenance,
     pstate,
     returns,
@@ -34,6 +39,7 @@ MODULES = (
     sysreg_access,
     sysreg_space,
     sysreg_values,
+    timers,
     traps,
 )
 
