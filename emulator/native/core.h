@@ -40,6 +40,7 @@ bool engine_exception_init(struct core *core); /* false: this engine keeps it wh
 struct engine_exception engine_exception(struct core *core);
 /* SPSR_ELx, SCR_EL3 and HCR_EL2 decide whether an ERET is legal: told before each write of one. */
 bool returns_depend_on(const uc_arm64_cp_reg *reg);
+bool returns_permitted(struct machine *machine, const uc_arm64_cp_reg *reg); /* an MSR of it, here */
 void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value);
 bool returns_was_illegal(struct machine *machine); /* PSTATE.IL is set */
 /* A block that is about to be executed: notes an ERET to AArch32 at its end, which is illegal too. */

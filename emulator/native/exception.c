@@ -295,8 +295,10 @@ static void take_breakpoint(struct machine *machine, uint64_t pc)
 
 void exception_illegal_state(struct machine *machine)
 {
-	take_synchronous(machine, exception_default_target(machine, current_level(machine)),
-			 exception_syndrome(EC_ILLEGAL_STATE, 0), core_read_register(machine, REGISTER_PC));
+	unsigned target = exception_default_target(machine, current_level(machine));
+
+	take_synchronous(machine, target, exception_syndrome(EC_ILLEGAL_STATE, 0), core_read_register(machine, REGISTER_PC));
+	machine->core.doubtful_returns |= 1u << target; /* its SPSR has IL */
 }
 
 /* The engine knows no debugger: HLT is undefined to it. EL0 may not call (as on QEMU). */

@@ -250,6 +250,9 @@ static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp
 		return 0;
 	}
 	if (returns_depend_on(reg)) {
+		if (!returns_permitted(machine, reg)) {
+			return 0; /* undefined */
+		}
 		uc_reg_read(engine, (int)source, &value);
 		returns_on_write(machine, reg, value);
 		return core_is_hcr(reg) && write_hcr(machine, value);

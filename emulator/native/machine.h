@@ -340,6 +340,9 @@ struct machine {
 
 /* Registers by the engine's numbers, at most 8. */
 void core_read_registers(struct machine *machine, const int *registers, uint64_t *values, int count);
+/* Our own writes; core_write_sysreg, for those from outside, also tells whoever watches writes. */
+void core_store_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
+		       uint64_t value);
 const struct translation_registers *core_translation_registers(struct machine *machine);
 void core_forget_code(struct machine *machine, uint64_t address);
 void core_flush(struct machine *machine); /* the engine's TLB, which merely caches ours */

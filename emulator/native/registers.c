@@ -86,22 +86,33 @@ void core_note_write(struct core *core, unsigned op0, unsigned crn)
 	}
 }
 
-void core_write_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
+void core_store_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
 		       uint64_t value)
 {
 	uc_arm64_cp_reg reg = {.crn = crn, .crm = crm, .op0 = op0, .op1 = op1, .op2 = op2, .val = value};
 
 	core_note_write(&machine->core, op0, crn);
-	if (float_traps_depend_on(&reg)) {
-		float_traps_on_write(machine);
-	}
-	if (crn == 14 && time_poke(machine, &reg, machine->core.instructions, value)) {
-		return;
-	}
 	if (core_is_hcr(&reg)) {
 		reg.val = interrupt_keep_virtual(machine, value);
 	}
 	uc_reg_write(machine->core.engine, UC_ARM64_REG_CP_REG, &reg);
+}
+
+void core_write_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
+		       uint64_t value)
+{
+	uc_arm64_cp_reg reg = {.crn = crn, .crm = crm, .op0 = op0, .op1 = op1, .op2 = op2, .val = value};
+
+	if (float_traps_depend_on(&reg)) {
+		float_traps_on_write(machine);
+	}
+	if (returns_depend_on(&reg)) {
+		returns_on_write(machine, &reg, value);
+	}
+	if (crn == 14 && time_poke(machine, &reg, machine->core.instructions, value)) {
+		return;
+	}
+	core_store_sysreg(machine, op0, op1, crn, crm, op2, value);
 }
 
 const struct translation_registers *core_translation_registers(struct machine *machine)

@@ -58,26 +58,31 @@ static void judge_again(struct machine *machine, uint64_t scr, uint64_t hcr)
 	}
 }
 
+static unsigned owner_of(const uc_arm64_cp_reg *reg)
+{
+	return reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1;
+}
+
 bool returns_depend_on(const uc_arm64_cp_reg *reg)
 {
-	return reg->op0 == 3 && (IS_SPSR(reg) || IS_SCR(reg) || IS_HCR(reg));
+	return reg->op0 == 3 && ((IS_SPSR(reg) && (reg->op1 == 0 || reg->op1 == 4 || reg->op1 == 6)) || IS_SCR(reg) || IS_HCR(reg));
+}
+
+bool returns_permitted(struct machine *machine, const uc_arm64_cp_reg *reg)
+{
+	return current_level(machine) >= owner_of(reg);
 }
 
 void returns_on_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value)
 {
 	bool doubtful = machine->core.doubtful_returns;
-	unsigned owner = reg->op1 == 6 ? 3 : reg->op1 == 4 ? 2 : 1;
-
-	if (current_level(machine) < owner) {
-		return; /* undefined */
-	}
 	if (IS_SPSR(reg)) {
 		if (!machine->core.was_below_el3) {
 			machine->core.was_below_el3 = true;
 			float_traps_forget(&machine->core);
 			core_call_attention(machine);
 		}
-		judge(machine, owner, value, sysreg(machine, SCR_EL3),
+		judge(machine, owner_of(reg), value, sysreg(machine, SCR_EL3),
 		      sysreg(machine, HCR_EL2));
 	} else if (IS_SCR(reg) && (doubtful || (value & (SCR_NS | SCR_RW)) != (SCR_NS | SCR_RW))) {
 		judge_again(machine, value, sysreg(machine, HCR_EL2));

@@ -50,6 +50,6 @@ struct translation_registers {
 };
 
 #define sysreg(machine, ...) core_read_sysreg(machine, __VA_ARGS__)
-#define set_sysreg(machine, ...) core_write_sysreg(machine, __VA_ARGS__)
+#define set_sysreg(machine, ...) core_store_sysreg(machine, __VA_ARGS__)
 
 #endif
