@@ -101,6 +101,7 @@ HCR_RW = 1 << 31
 SCR_RW = 1 << 10
 SCR_NS = 1 << 0
 SCR_HCE = 1 << 8
+CPACR_FPEN = 3 << 20  # floating point is not trapped
 DAIF = 0x3C0
 EL3H = 0b1101
 PSTATE = 33  # index of the core's register file, as api.h numbers it
@@ -120,6 +121,7 @@ class Guest:
         self.machine.reset(ENTER)
         self["SCR_EL3"] = SCR_RW | SCR_NS | SCR_HCE
         self["HCR_EL2"] = HCR_RW
+        self["CPACR_EL1"] = CPACR_FPEN
         for level, base in VECTORS.items():
             self[f"VBAR_EL{level}"] = base
 
