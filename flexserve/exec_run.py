@@ -112,15 +112,18 @@ def _run_to_end(machine: Machine, board: Board, last: int) -> tuple[Ending | Non
         if machine.instructions >= last:
             return None, f"{last:,} instructions executed, as many as were allowed", UNFINISHED
         if stop.reason is StopReason.BUDGET:
-            machine.ask(lambda: _poll(machine, board, idle=False))
-        elif not machine.ask(lambda: _poll(machine, board, idle=True)) and not machine.advance_to_next_event():
+            machine.ask(lambda: _work(board))
+        elif not machine.ask(lambda: _wait(machine, board)) and not machine.advance_to_next_event():
             return None, "waits for an interrupt that will never come", UNFINISHED
 
 
-def _poll(machine: Machine, board: Board, *, idle: bool) -> int:
-    """Whether there was input."""
-    if not idle:
-        return int(board.console.poll(wanted=False) or False)
-    wait = machine.time_to_next_event()
-    seconds = math.inf if wait is None else wait / VIRT_COUNTER_HZ
-    return int(board.console.poll(wanted=True, idle_seconds=seconds) or False)
+def _work(board: Board) -> int:
+    board.console.work()
+    return 0
+
+
+def _wait(machine: Machine, board: Board) -> int:
+    """Whether the machine has reason to go on where it is: input, or its end."""
+    due = machine.time_to_next_event()
+    came = board.console.wait(math.inf if due is None else due / VIRT_COUNTER_HZ)
+    return int(came or bool(board.end.why))

@@ -122,6 +122,10 @@ class Uart(Device):
         self._received.extend(data)
         self.signal()
 
+    def listens(self) -> bool:
+        """Its interrupt would ring if something came, and nothing is there."""
+        return not self._received and bool(self.IMSC.value & (RECEIVE | RECEIVE_TIMEOUT))
+
     def interrupts(self) -> bool:
         return bool(self._masked_interrupts())
 

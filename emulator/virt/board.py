@@ -85,11 +85,11 @@ def populate(machine: Machine, source: Source, listener: Listener, *, clock_star
         return machine.instructions // VIRT_COUNTER_HZ
 
     def look() -> None:
-        console.look(len(uart0.output))
+        console.look()
 
     uart0 = _uart(0, memory_map.UART0, events, listener, look)
     uart1 = _uart(1, memory_map.UART1, events, listener)
-    console = Console(source, uart0.receive, lambda: machine.instructions, lambda: end.come(Ending.FORSAKEN))
+    console = Console(source, uart0, lambda: machine.instructions, lambda: end.come(Ending.FORSAKEN))
     power = {POWER_OFF_LINE: lambda: end.come(Ending.POWER_OFF), RESET_LINE: lambda: end.come(Ending.RESET)}
     devices: dict[Window, MmioDevice] = {
         memory_map.UART0: uart0,

@@ -17,6 +17,7 @@ class Gpio(Device):
 
     prefix = "GPIO"
     held = ("_latch", "_driven")
+    takes_narrow = True  # Linux drives it with bytes
 
     DATA = Register(ALL_LINES, fields=LINES, what="At lower offsets only the lines whose bits the offset has, times 4.")
     DIR = Register(0x400, fields=LINES)

@@ -18,6 +18,7 @@ class Rtc(Device):
 
     prefix = "RTC"
     held = ("_offset", "_armed_at")
+    takes_narrow = True
 
     DR = Register(0x000, access=RO)
     MR = Register(0x004)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 import pytest
 
 from emulator.memory_map import FLASH1, GPIO, RTC, SECURE_GPIO
-from emulator.virt.console import LOOKS, PATIENCE, TIGHT, Console
+from emulator.virt.console import BUSY, FORSAKEN, LOOKS, PATIENCE, TIGHT, Console
 from emulator.virt.empty import EmptyPci, EmptyVirtioSlots
 from emulator.virt.flash import ERASED, SECTOR_BYTES, Flash
 from emulator.virt.fw_cfg import DATA, DMA_HIGH, DMA_LOW, SELECTOR, FwCfg
@@ -230,51 +231,100 @@ class Typist:
 
     def read(self, taken: int, *, wanted: bool, idle_seconds: float) -> bytes | None:
         self.wanted.append(wanted)
-        return self.content[taken:] or None
+        if taken == len(self.content):
+            return None
+        return self.content[taken:] if wanted else b""
+
+
+class ConsoleRig:
+    """A guest with a UART. ``ended`` counts how often the console gave it up."""
+
+    def __init__(self, typed: bytes = b"", *, listening: bool = False) -> None:
+        self.output, self.got = bytearray(), bytearray()
+        self.listening = listening
+        self.now = self.ended = 0
+        self.typist = Typist(typed)
+        self.console = Console(self.typist, self, lambda: self.now, self._forsaken)
+
+    def receive(self, data: bytes) -> None:
+        self.got += data
+
+    def listens(self) -> bool:
+        return self.listening
+
+    def _forsaken(self) -> None:
+        self.ended += 1
+
+    def look(self, count: int, apart: int = 1) -> None:
+        for _ in range(count):
+            self.now += apart
+            self.console.look()
 
 
 def test_input_comes_when_the_guest_does_nothing_but_look_for_it() -> None:
-    got: list[bytes] = []
-    clock = Clock()
-    console = Console(Typist(b"hi"), got.append, clock.seconds, lambda: None)
-    for sent in range(20):  # looks before and after each byte that it sends
-        console.look(sent)
-        console.look(sent)
-    assert got == []
-    for _ in range(LOOKS):
-        console.look(20)
-    assert got == [b"hi"]
+    rig = ConsoleRig(b"hi")
+    for _ in range(20):  # looks before and after each byte that it sends
+        rig.look(1)
+        rig.output += b"x"
+        rig.look(1)
+    assert rig.got == b""
+    rig.look(LOOKS)
+    assert rig.got == b"hi"
 
 
 def test_only_a_guest_that_does_nothing_else_waits_for_more_input() -> None:
     """But for the first, which may be meant to stop a count-down."""
-    clock, typist = Clock(), Typist(b"")
-    console = Console(typist, lambda data: None, clock.seconds, lambda: None)
-    for begun in (False, True):
-        console._taken = int(begun)
-        typist.wanted.clear()
-        for _ in range(2 * LOOKS):
-            clock.now += TIGHT + 1
-            console.look(int(begun))
-        assert set(typist.wanted) == {not begun}
-        for _ in range(LOOKS):
-            clock.now += TIGHT
-            console.look(int(begun))
-        assert typist.wanted[-1]
+    rig = ConsoleRig(b"first, then more")
+    rig.look(LOOKS, TIGHT + 1)
+    assert rig.typist.wanted == [True]
+    rig.console._taken = 5
+    rig.look(2 * LOOKS, TIGHT + 1)
+    assert True not in rig.typist.wanted[1:]
+    rig.look(LOOKS)
+    assert rig.typist.wanted[-1]
+
+
+def test_input_comes_to_a_waiting_guest_if_it_would_interrupt_it() -> None:
+    for listening in (False, True):
+        rig = ConsoleRig(b"hi", listening=listening)
+        assert rig.console.wait(math.inf) is listening
+        assert bool(rig.got) is listening
+        assert rig.ended == 0
+
+
+def test_input_interrupts_a_busy_guest_that_listens_in_the_end() -> None:
+    for listening in (False, True):
+        rig = ConsoleRig(b"hi", listening=listening)
+        rig.console.work()
+        assert rig.got == b""
+        rig.now += BUSY + 1
+        rig.console.work()
+        assert bool(rig.got) is listening
 
 
 def test_a_guest_that_waits_for_input_that_has_ended_is_forsaken() -> None:
-    ended: list[None] = []
-    console = Console(Typist(b""), lambda data: None, Clock().seconds, lambda: ended.append(None))
-    for _ in range(PATIENCE - 1):
-        console.look(0)
-    console.look(1)
-    assert ended == []
-    for _ in range(PATIENCE - 1):
-        console.look(1)
-    assert len(ended) == 1
+    rig = ConsoleRig()
+    rig.look(PATIENCE - 1)
+    rig.output += b"x"
+    rig.look(1)
+    assert rig.ended == 0
+    rig.look(PATIENCE - 1)
+    assert rig.ended == 1
+
+
+def test_an_idle_guest_is_forsaken_when_only_input_could_wake_it_or_after_an_hour_of_silence() -> None:
+    assert [_idle(listening, math.inf) for listening in (False, True)] == [0, 1]
+    assert [_idle(listening, 1.0, after=FORSAKEN + 1) for listening in (False, True)] == [0, 1]
+    assert _idle(True, 1.0, after=FORSAKEN) == 0
+
+
+def _idle(listening: bool, seconds: float, after: int = 0) -> int:
+    rig = ConsoleRig(listening=listening)
+    rig.now = after
+    rig.console.wait(seconds)
+    return rig.ended
 
 
 def test_a_guest_reads_input_piece_by_piece() -> None:
-    console = Console(Typist(b"hello"), lambda data: None, Clock().seconds, lambda: None)
+    console = ConsoleRig(b"hello").console
     assert [console.read(2) for _ in range(4)] == [b"he", b"ll", b"o", b""]
