@@ -11,8 +11,8 @@ from emulator.memory_map import VIRT_COUNTER_HZ
 LOOKS = 8  # at the flags in a row, nothing sent in between: the guest waits for input...
 TIGHT = 2000  # ...and does nothing else, if there are at most so many instructions between two
 PATIENCE = 100_000  # looks in a row after which a guest is taken to do nothing else, whatever is between them
-BUSY = VIRT_COUNTER_HZ  # guest time after which input interrupts a guest that never waits
-FORSAKEN = 3600 * VIRT_COUNTER_HZ  # guest time that a guest may be idle in silence after the end of its input
+BUSY = 10 * VIRT_COUNTER_HZ  # guest time after which input interrupts a guest that never waits
+FORSAKEN = 600 * VIRT_COUNTER_HZ  # guest time that a guest may be idle in silence after the end of its input
 
 
 class Source(Protocol):

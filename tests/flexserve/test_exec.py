@@ -86,6 +86,42 @@ def test_a_traced_run_checks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     capfd.readouterr()
 
 
+PSCI = """
+    adr x0, vectors
+    msr vbar_el3, x0
+    mov x0, #0x401      /* SCR_EL3: NS, RW */
+    msr scr_el3, x0
+    mov x0, #0x80000000 /* HCR_EL2: RW */
+    msr hcr_el2, x0
+    adr x0, kernel
+    msr elr_el3, x0
+    mov x0, #0x3c5
+    msr spsr_el3, x0
+    eret
+kernel:
+    ldr x0, =0x84000008 /* SYSTEM_OFF */
+    smc #0
+    b .
+    .balign 0x800
+vectors:
+    .space 0x400
+    ldr w1, =0x84000008
+    cmp w0, w1
+    b.ne .
+    ldr x1, =0x090b0000
+    mov w0, #1
+    str w0, [x1, #0x400]
+    str w0, [x1, #4]
+    b .
+"""
+
+
+def test_firmware_of_its_own_switches_off_for_its_kernel(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """PSCI is what the image makes of it."""
+    status, found = report(capfd, assemble(tmp_path, PSCI), "--uart", "none")
+    assert (status, found["ended"]) == (0, "power off")
+
+
 POWER = """
     ldr x1, =0x090b0000
     mov w0, #3

@@ -312,7 +312,7 @@ def test_a_guest_that_waits_for_input_that_has_ended_is_forsaken() -> None:
     assert rig.ended == 1
 
 
-def test_an_idle_guest_is_forsaken_when_only_input_could_wake_it_or_after_an_hour_of_silence() -> None:
+def test_an_idle_guest_is_forsaken_when_only_input_could_wake_it_or_after_long_silence() -> None:
     assert [_idle(listening, math.inf) for listening in (False, True)] == [0, 1]
     assert [_idle(listening, 1.0, after=FORSAKEN + 1) for listening in (False, True)] == [0, 1]
     assert _idle(True, 1.0, after=FORSAKEN) == 0
