@@ -5,61 +5,54 @@ The model is native (emulator/native/gic*.c); the declarations here name what it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
-from emulator.memory_map import FIRST_SPI, GIC_CPU, GIC_DISTRIBUTOR, Window, device_windows
-from emulator.native import ffi, lib
+from emulator.memory_map import FIRST_SPI
 from emulator.registers import RO, W1C, W1S, WO, Register, RegisterMap
 
-from .device import Device, Line
+from .device import Device
 
 if TYPE_CHECKING:
-    from emulator.native._native import Machine as NativeMachine
+    from .native import NativeFrame, NativeGic
 
 INTERRUPTS = 288
 _BITS = INTERRUPTS // 32
-_ID = {"id": (9, 0)}
-_SENDER = {"id": (9, 0), "cpu": (12, 10)}
+_ID = {"id": (9, 0), "cpu": (12, 10)}
 
 
 class _Contents(dict[int, int]):
     """The native registers by offset, as they stand."""
 
-    def __init__(self, machine: NativeMachine, frame: int) -> None:
+    def __init__(self, native: NativeFrame) -> None:
         super().__init__()
-        self._machine = machine
-        self._frame = frame
+        self._native = native
 
     def __missing__(self, offset: int) -> int:
-        return int(lib.gic_peek(self._machine, self._frame, offset))
+        return self._native.peek(offset)
 
 
 class _Frame(RegisterMap):
     """A window of registers whose accesses the bus serves natively."""
 
-    frame: ClassVar[int]
     held: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, machine: NativeMachine) -> None:
+    def __init__(self, native: NativeFrame) -> None:
         super().__init__()
-        self._machine = machine
-        self.values = _Contents(machine, self.frame)
+        self._native = native
+        self.values = _Contents(native)
 
     def read(self, offset: int, size: int, secure: bool) -> int:
         """What the bus would read, side effects included."""
-        value = ffi.new("uint32_t *")
-        lib.gic_read(self._machine, self.frame, offset, size, secure, value)
-        return int(value[0])
+        return self._native.read(offset, size, secure)
 
     def write(self, offset: int, size: int, value: int, secure: bool) -> None:
-        lib.gic_write(self._machine, self.frame, offset, size, secure, value)
+        self._native.write(offset, size, value, secure)
 
 
 class GicDistributor(_Frame):
     """GICv2 distributor (IHI 0048B, 4.3): an array element holds so many interrupts as its bits have room for."""
 
     prefix = "GICD"
-    frame = lib.GIC_DISTRIBUTOR
 
     CTLR = Register(
         0x000, fields={"enable_group0": (0, 0), "enable_group1": (1, 1)}, what="Non-secure: group 1 in bit 0."
@@ -106,7 +99,6 @@ class GicCpuInterface(_Frame):
     """GICv2 CPU interface (IHI 0048B, 4.4); the table shows the Secure view."""
 
     prefix = "GICC"
-    frame = lib.GIC_INTERFACE
 
     CTLR = Register(
         0x0000,
@@ -123,47 +115,30 @@ class GicCpuInterface(_Frame):
     )
     PMR = Register(0x0004, fields={"priority": (7, 0)}, what="Only higher priorities (lower numbers) are signalled.")
     BPR = Register(0x0008, fields={"binary_point": (2, 0)}, what="Non-secure: ABPR.")
-    IAR = Register(0x000C, access=RO, fields=_SENDER, reset=1023, pops=True, what="Acknowledges what it names.")
-    EOIR = Register(0x0010, access=WO, fields=_SENDER)
+    IAR = Register(0x000C, access=RO, fields=_ID, reset=1023, pops=True, what="Acknowledges what it names.")
+    EOIR = Register(0x0010, access=WO, fields=_ID)
     RPR = Register(0x0014, access=RO, fields={"priority": (7, 0)}, reset=0xFF)
-    HPPIR = Register(0x0018, access=RO, fields=_SENDER, reset=1023)
+    HPPIR = Register(0x0018, access=RO, fields=_ID, reset=1023)
     ABPR = Register(0x001C, fields={"binary_point": (2, 0)}, reset=1, what="Secure only.")
-    AIAR = Register(0x0020, access=RO, fields=_SENDER, reset=1023, pops=True, what="Secure only.")
-    AEOIR = Register(0x0024, access=WO, fields=_SENDER, what="Secure only.")
-    AHPPIR = Register(0x0028, access=RO, fields=_SENDER, reset=1023, what="Secure only.")
+    AIAR = Register(0x0020, access=RO, fields=_ID, reset=1023, pops=True, what="Secure only.")
+    AEOIR = Register(0x0024, access=WO, fields=_ID, what="Secure only.")
+    AHPPIR = Register(0x0028, access=RO, fields=_ID, reset=1023, what="Secure only.")
     APR = Register(0x00D0, count=4, what="Active priorities of group 0; Non-secure: the upper half of NSAPR.")
     NSAPR = Register(0x00E0, count=4, what="Active priorities of group 1. Secure only.")
     IIDR = Register(0x00FC, access=RO, reset=0x0002_043B, what="Implementer: Arm; GICv2.")
-    DIR = Register(0x1000, access=WO, fields=_SENDER, what="Deactivates, where EOIR only drops the priority.")
-
-
-class Host(Protocol):
-    """The machine that the GIC is put on."""
-
-    native: NativeMachine
-
-    def attach(self, window: Window, device: _Frame) -> None: ...
+    DIR = Register(0x1000, access=WO, fields=_ID, what="Deactivates, where EOIR only drops the priority.")
 
 
 class Gic:
-    """The interrupt controller of a machine: `line` gives a device its input."""
+    """The interrupt controller of a machine, which attaches its frames."""
 
-    def __init__(self, machine: Host) -> None:
-        self._native = machine.native
-        lib.gic_attach(machine.native)
-        self.distributor = GicDistributor(machine.native)
-        self.interface = GicCpuInterface(machine.native)
-        machine.attach(GIC_DISTRIBUTOR, self.distributor)
-        machine.attach(GIC_CPU, self.interface)
-        for window, frame in ((GIC_DISTRIBUTOR, lib.GIC_DISTRIBUTOR), (GIC_CPU, lib.GIC_INTERFACE)):
-            lib.gic_add_frame(machine.native, device_windows().index(window), frame)
+    def __init__(self, native: NativeGic) -> None:
+        self._native = native
+        self.distributor = GicDistributor(native.distributor)
+        self.interface = GicCpuInterface(native.interface)
 
     def connect(self, device: Device) -> None:
         """Give a device the input that its window's ``spi`` names. Raises ValueError where there is none."""
         if device.window.spi is None:
             raise ValueError(f"{device.window.name} has no interrupt")
-        device.connect(self.line(FIRST_SPI + device.window.spi))
-
-    def line(self, interrupt: int) -> Line:
-        """A function that sets the level of input ``interrupt`` (GIC ID; shared ones begin at FIRST_SPI)."""
-        return lambda level: lib.gic_set_level(self._native, interrupt, level)
+        device.connect(self._native.line(FIRST_SPI + device.window.spi))

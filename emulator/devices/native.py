@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from emulator.memory_map import Nsaid, StreamId
+from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR, Nsaid, StreamId, Window, device_windows
 from emulator.native import ffi, lib
 
+from .device import Line
 from .storage import Cause, Medium, Progress
 from .tzc400 import Failure, Region
 
@@ -112,3 +113,38 @@ class NativeChannel:
         state = ffi.new("struct dma_progress *")
         lib.dma_progress(self._machine, self._number, state)
         return Progress(state.busy, Cause(state.error), state.moved)
+
+
+class NativeFrame:
+    """One of the GIC's register frames; the bus serves it by itself."""
+
+    def __init__(self, machine: Machine, frame: int, window: Window) -> None:
+        self._machine = machine
+        self._frame = frame
+        lib.gic_add_frame(machine, device_windows().index(window), frame)
+
+    def peek(self, offset: int) -> int:
+        """A 32-bit register in the secure view; nothing is acknowledged by it."""
+        return int(lib.gic_peek(self._machine, self._frame, offset))
+
+    def read(self, offset: int, size: int, secure: bool) -> int:
+        value = ffi.new("uint32_t *")
+        lib.gic_read(self._machine, self._frame, offset, size, secure, value)
+        return int(value[0])
+
+    def write(self, offset: int, size: int, value: int, secure: bool) -> None:
+        lib.gic_write(self._machine, self._frame, offset, size, secure, value)
+
+
+class NativeGic:
+    """The interrupt controller, as it comes out of reset."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        lib.gic_attach(machine)
+        self.distributor = NativeFrame(machine, lib.GIC_DISTRIBUTOR, GIC_DISTRIBUTOR)
+        self.interface = NativeFrame(machine, lib.GIC_INTERFACE, GIC_CPU)
+
+    def line(self, interrupt: int) -> Line:
+        """A function that sets the level of input ``interrupt`` (16 and above, as the GIC numbers them)."""
+        return lambda level: lib.gic_set_level(self._machine, interrupt, level)

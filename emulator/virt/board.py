@@ -10,7 +10,7 @@ from typing import Protocol
 from emulator import memory_map
 from emulator.devices.device import EventSink
 from emulator.devices.gic import Gic
-from emulator.devices.native import NativeEvents, NativeFilter, NativeProtection
+from emulator.devices.native import NativeEvents, NativeFilter, NativeGic, NativeProtection
 from emulator.devices.tzc400 import Region
 from emulator.devices.uart import Uart
 from emulator.machine import Machine, MmioDevice
@@ -105,7 +105,9 @@ def populate(machine: Machine, source: Source, listener: Listener, *, clock_star
         machine.attach(window, device)
     flash0, flash1 = memory_map.FLASH0, memory_map.FLASH1
     machine.add_flash(flash0.base, flash1.end - flash0.base)
-    gic = Gic(machine)
+    gic = Gic(NativeGic(machine.native))
+    machine.attach(memory_map.GIC_DISTRIBUTOR, gic.distributor)
+    machine.attach(memory_map.GIC_CPU, gic.interface)
     for uart in (uart0, uart1):
         gic.connect(uart)
     for window in (flash0, flash1):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from emulator.devices.gic import Gic
+from emulator.devices.native import NativeGic
 from emulator.machine import StopReason
 from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR
 
@@ -54,7 +55,9 @@ class Interrupted(Guest):
 
     def __init__(self) -> None:
         super().__init__(SOURCE)
-        self.gic = Gic(self.machine)
+        self.gic = Gic(NativeGic(self.machine.native))
+        self.machine.attach(GIC_DISTRIBUTOR, self.gic.distributor)
+        self.machine.attach(GIC_CPU, self.gic.interface)
         self.gic.distributor.write(CTLR, 4, 3, True)
         self.gic.interface.write(CTLR, 4, 0xF, True)
         self.gic.interface.write(PMR, 4, 0xFF, True)
@@ -228,3 +231,15 @@ def test_state_keeps_what_is_pending_and_armed(guest: Interrupted) -> None:
         guest.machine.restore(state)
     assert ends[0] == ends[1]
     assert ends[0][2] == 1022 or ends[0][2] == PHYSICAL_TIMER
+
+
+def test_a_step_is_an_instruction_or_an_interrupt(guest: Interrupted) -> None:
+    guest.raise_irq()
+    guest.enter("unmask", 1)
+    guest.machine.stops.step(on=True)
+    places = []
+    for _ in range(4):
+        guest.machine.run()
+        places.append(guest.core.pc)
+    vector = VECTORS[1] + SAME_LEVEL + IRQ
+    assert places == [guest.at("unmask") + 4, guest.at("after_unmask"), vector, vector + 4]
