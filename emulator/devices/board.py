@@ -10,7 +10,8 @@ from emulator.memory_map import DramLayout, Nsaid, StreamId, Window
 from emulator.native import lib
 
 from .device import Device
-from .native import NativeChannel, NativeEvents, NativeFilter, NativeProtection, NativeSmmu
+from .gic import Gic
+from .native import NativeChannel, NativeEvents, NativeFilter, NativeGic, NativeProtection, NativeSmmu
 from .smmu import Smmu
 from .storage import Storage
 from .trusted import Trusted
@@ -19,6 +20,7 @@ from .tzpc import Tzpc
 from .uart import Uart
 
 if TYPE_CHECKING:
+    from emulator.machine import MmioDevice
     from emulator.native._native import Machine as NativeMachine
 
 STORAGE_CHANNEL = 0
@@ -30,7 +32,7 @@ class Host(Protocol):
     native: NativeMachine
     layout: DramLayout
 
-    def attach(self, window: Window, device: Device) -> None: ...
+    def attach(self, window: Window, device: MmioDevice) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Board:
     tzpc: Tzpc
     trusted: Trusted
     storage: Storage
+    gic: Gic
 
 
 def populate(machine: Host, *, seed: int = 0, device_id: int = 0) -> Board:
@@ -68,6 +71,7 @@ def populate(machine: Host, *, seed: int = 0, device_id: int = 0) -> Board:
             power_off=lambda: lib.core_halt(native),
         ),
         storage=Storage(memory_map.STORAGE, events, channel),
+        gic=Gic(NativeGic(native)),
     )
     devices: tuple[Device, ...] = (
         board.uart0,
@@ -80,4 +84,8 @@ def populate(machine: Host, *, seed: int = 0, device_id: int = 0) -> Board:
     )
     for device in devices:
         machine.attach(device.window, device)
+    machine.attach(memory_map.GIC_DISTRIBUTOR, board.gic.distributor)
+    machine.attach(memory_map.GIC_CPU, board.gic.interface)
+    for uart in (board.uart0, board.uart1):
+        board.gic.connect(uart)
     return board
