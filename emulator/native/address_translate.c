@@ -19,7 +19,7 @@ static unsigned stage2_attributes(unsigned memory_type)
 	return outer << 6 | (outer == 1 ? 0 : 3) << 4 | inner << 2 | (inner == 1 ? 0 : 3);
 }
 
-/* Non-cacheable wins, then write-through; the allocation hints are those of stage 1 (Arm ARM D8.6.6). */
+/* Non-cacheable wins, then write-through; the allocation hints are those of stage 1 (Arm ARM D8.6). */
 static unsigned combine_cacheability(unsigned first, unsigned second)
 {
 	if (first == NON_CACHEABLE || second == NON_CACHEABLE) {

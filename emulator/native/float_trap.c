@@ -1,5 +1,5 @@
 /*
- * Traps of floating point and SIMD (Arm ARM D1.15.4: CPACR_EL1.FPEN, CPTR_EL2.TFP, CPTR_EL3.TFP), which the engine does not
+ * Traps of floating point and SIMD (Arm ARM D1.15: CPACR_EL1.FPEN, CPTR_EL2.TFP, CPTR_EL3.TFP), which the engine does not
  * know. While one is set, and software below EL3 has run or is about to, the block hook looks through each block before
  * it is executed, and remembers those that nothing catches. It then sees every block, so it knows the exception level from
  * the entries of exceptions (ours) and the blocks that end with an ERET.

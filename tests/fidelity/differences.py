@@ -70,14 +70,14 @@ KNOWN = (
     ),
     Known(
         "VTCR_EL2 with more input than output bits",
-        "The input size is bounded by what the core implements, not by VTCR_EL2.PS (Arm ARM, D8.2). QEMU 7.2 takes a"
-        " translation fault.",
+        "The input size is bounded by what the core implements, not by VTCR_EL2.PS (Arm ARM, VTCR_EL2.T0SZ). QEMU 7.2"
+        " takes a translation fault.",
         ("stage2/input-wider-than-output-*",),
     ),
     Known(
         "Stores that the bus refuses",
-        "The Cortex-A72 reports them as an asynchronous SError (DDI 0488, 7.2.3), as we do; here it is masked and stays"
-        " pending. QEMU takes a synchronous data abort.",
+        "A store has left the core when the bus answers, so we report it as an asynchronous SError, which an"
+        " implementation may; here it is masked and stays pending. QEMU takes a synchronous data abort.",
         ("stage1/*-nothing-there-*-write",),
     ),
     Known(

@@ -170,7 +170,7 @@ def limited(word: int, fields: tuple[int, ...]) -> int:
 
 
 # Bits that are fixed, and their mask: scalar floating point, SIMD of two and three registers, by element, shifts,
-# copies, permutations, conversions, cryptography (Arm ARM C4.1.96 and after).
+# copies, permutations, conversions, cryptography (Arm ARM C4.1).
 CLASSES = {
     "fp-1-source": (0x1E20_4000, 0xFF20_7C00),
     "fp-2-source": (0x1E20_0800, 0xFF20_0C00),
