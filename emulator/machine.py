@@ -14,6 +14,7 @@ from emulator.debug.syndrome import describe_syndrome
 from emulator.devices.device import BusError
 from emulator.events import EventStream
 from emulator.image import Image
+from emulator.instructions import InstructionTrace
 from emulator.memory_map import DEVICES, DRAM_BASE, MIB, SECURE_SRAM, DramLayout, Reach, Window, device_windows
 from emulator.native import ffi, lib
 from emulator.state import Holder, MachineState, StateKeeper
@@ -86,6 +87,7 @@ class Machine:
             raise MachineError(error.decode())
         self.core = Core(self.native)
         self.events = EventStream(self.native)
+        self.instruction_trace = InstructionTrace(self.native)
         self.stops = Stops(self.native)
         self._keeper = StateKeeper(self.native)
         self._devices: dict[int, MmioDevice] = {}
@@ -198,6 +200,7 @@ class Machine:
         while True:
             reason = lib.core_run(self.native, limit)
             self.events.drain()
+            self.instruction_trace.drain()
             if reason == lib.STOP_EVENTS:
                 continue
             if reason == lib.STOP_SEMIHOSTING:

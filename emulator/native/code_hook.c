@@ -33,9 +33,10 @@ void check_exit_request_aarch64(struct TCGContext *context)
 	generate(context);
 }
 
-bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_cb_hookcode_t callback, uc_hook *hook)
+bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_cb_hookcode_t callback, void *user,
+		    uc_hook *hook)
 {
-	if (uc_hook_add(machine->core.engine, hook, UC_HOOK_CODE, (void *)callback, machine, first, last) != UC_ERR_OK) {
+	if (uc_hook_add(machine->core.engine, hook, UC_HOOK_CODE, (void *)callback, user, first, last) != UC_ERR_OK) {
 		return false;
 	}
 	code_hooks++;

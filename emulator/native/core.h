@@ -15,6 +15,8 @@ extern volatile sig_atomic_t core_interrupted; /* SIGINT arrived since core_run 
 bool core_is_hcr(const uc_arm64_cp_reg *reg);
 /* SCTLR, SCR, HCR: CRn 1. TTBR, TCR, VTTBR, VTCR: CRn 2. MAIR: CRn 10. VBAR: CRn 12. */
 void core_note_write(struct core *core, unsigned op0, unsigned crn);
+/* Guest time at an instruction of the block that is being executed. */
+uint64_t core_time_at(const struct machine *machine, uint64_t pc);
 /* The block was left early: only what lies before the program counter was executed. */
 void core_uncount_rest_of_block(struct core *core, uint64_t pc);
 void core_forget_all_code(struct machine *machine);
@@ -58,10 +60,11 @@ void float_traps_forget(struct core *core);
 void float_trap_take(struct machine *machine);
 bool core_add_hooks(struct machine *machine);
 /*
- * Call back, with the machine as user data, before each instruction from `first` to `last`; the callback may stop the
+ * Call back, with `user`, before each instruction from `first` to `last`; the callback may stop the
  * engine there. Code translated before knows nothing of it: forget it first, and again when the hook is gone.
  */
-bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_cb_hookcode_t callback, uc_hook *hook);
+bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_cb_hookcode_t callback, void *user,
+		    uc_hook *hook);
 void core_unhook_code(struct machine *machine, uc_hook hook);
 /* Counters and timers at guest time `now`, whoever asks; false: the register is none of them, or cannot be written. */
 bool time_peek(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t now, uint64_t *value);

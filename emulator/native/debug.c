@@ -63,7 +63,7 @@ bool debug_break(struct machine *machine, uint64_t address)
 	struct debug *debug = &machine->debug;
 
 	if (debug->breakpoints == MAX_BREAKPOINTS ||
-	    !core_hook_code(machine, address, address, on_breakpoint, &debug->breakpoint[debug->breakpoints])) {
+	    !core_hook_code(machine, address, address, on_breakpoint, machine, &debug->breakpoint[debug->breakpoints])) {
 		return false;
 	}
 	debug->breakpoints++;

@@ -34,7 +34,7 @@ void events_emit(struct machine *machine, uint32_t kind, const uint64_t *args, u
 
 bool events_full(const struct machine *machine)
 {
-	return machine->event_count >= EVENT_CAPACITY - EVENT_RESERVE;
+	return instructions_full(machine) || machine->event_count >= EVENT_CAPACITY - EVENT_RESERVE;
 }
 
 uint64_t events_drain(struct machine *machine, struct event *events, uint64_t capacity)

@@ -175,7 +175,12 @@ static const uint8_t *code_page(struct machine *machine, uint64_t page, unsigned
 	if (!translate(machine, page, ACCESS_FETCH, level, &translation, &fault)) {
 		return NULL;
 	}
-	*fetched = (struct fetched){.page = page, .level = level, .host = memory_at(machine, translation.address)};
+	*fetched = (struct fetched){
+		.page = page,
+		.level = level,
+		.physical = translation.address,
+		.host = memory_at(machine, translation.address),
+	};
 	return fetched->host;
 }
 

@@ -187,10 +187,7 @@ static bool on_fill(uc_engine *engine, uint64_t address, uc_mem_type type, uc_tl
 /* Guest time at the instruction that is being executed. */
 static uint64_t time_now(struct machine *machine)
 {
-	const struct core *core = &machine->core;
-	uint64_t rest = core->block_bytes - (core_read_register(machine, REGISTER_PC) - core->block_start);
-
-	return core->instructions - rest / 4;
+	return core_time_at(machine, core_read_register(machine, REGISTER_PC));
 }
 
 #define PERIPHERAL_BASE UINT64_C(0x08000000)

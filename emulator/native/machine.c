@@ -47,6 +47,7 @@ void machine_free(struct machine *machine)
 	tlb_release(&machine->tlb);
 	smmu_release(machine);
 	free(machine->table.known);
+	instructions_release(machine);
 	free(machine->events);
 	free(machine);
 }

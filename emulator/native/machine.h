@@ -207,6 +207,7 @@ unsigned current_level(struct machine *machine);
 #include "smmu.h"
 
 #include "debug.h"
+#include "instructions.h"
 #include "gic.h"
 
 /* --- the core ----------------------------------------------------------------------------------------------------- */
@@ -244,6 +245,7 @@ struct refusal {
 struct fetched {
 	uint64_t page;
 	unsigned level;
+	uint64_t physical;
 	const uint8_t *host; /* NULL: none */
 };
 
@@ -321,6 +323,7 @@ struct machine {
 	struct smmu smmu;
 	struct dma dma;
 	struct debug debug;
+	struct instructions instructions;
 	struct table table;
 	struct gic gic;
 	struct {

@@ -67,6 +67,13 @@ uint64_t core_next_event(struct machine *machine)
 	return dma < machine->core.timers_due ? dma : machine->core.timers_due;
 }
 
+uint64_t core_time_at(const struct machine *machine, uint64_t pc)
+{
+	const struct core *core = &machine->core;
+
+	return core->instructions - (core->block_bytes - (pc - core->block_start)) / 4;
+}
+
 void core_uncount_rest_of_block(struct core *core, uint64_t pc)
 {
 	uint64_t done = pc - core->block_start;
@@ -184,7 +191,7 @@ static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions
 		return enter(machine); /* takes the abort */
 	}
 	core_forget_code(machine, page.address & PAGE_MASK);
-	if (!core_hook_code(machine, end, end, on_end_of_part, &hook)) {
+	if (!core_hook_code(machine, end, end, on_end_of_part, machine, &hook)) {
 		return UC_ERR_NOMEM;
 	}
 	core->part_bytes = instructions * 4;

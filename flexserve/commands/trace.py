@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,10 +17,11 @@ from emulator.gate import Notice
 from emulator.machine import MachineError
 from flexserve.commands.parameters import as_json
 from flexserve.errors import UserError
+from flexserve.export.formats import FORMATS, Job
 from flexserve.identity import firmware_digest
 from flexserve.recipe import Recipe, parse, read
 from flexserve.trace.difference import difference
-from flexserve.trace.file import EVENTS, Trace, load, save
+from flexserve.trace.file import EVENTS, Trace, load, save, whole_file
 from flexserve.trace.record import record as record_trace
 from flexserve.trace.select import Selection
 
@@ -30,6 +32,20 @@ STYLES = {
 }  # fmt: skip
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Levels(click.ParamType[frozenset[int]]):
+    """Exception levels, as 3,2."""
+
+    name = "levels"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> frozenset[int]:
+        words = str(value).split(",")
+        if not all(word in {"0", "1", "2", "3"} for word in words):
+            self.fail(f"{value!r} is no list of exception levels such as 3,2", param, ctx)
+        return frozenset(int(word) for word in words)
 
 
 @click.group()
@@ -94,6 +110,34 @@ def show(
         console.print(Text(f"{event.number:>7}  ", "dim") + Text(event.line, STYLES.get(event.kind, "")))
 
 
+@trace.command()
+@click.argument("file", metavar="TRACE", type=FILE)
+@click.option("--to", "target", type=click.Choice(list(FORMATS)), required=True, help="The format.")
+@click.option("-o", "--output", type=FILE, required=True, metavar="OUT", help="The file to write.")
+@click.option(
+    "--levels", type=Levels(), metavar="3,2", help="tarmac: of which exception levels. [default: 3,2; of exec: all]"
+)
+@click.option("--from", "first", type=click.IntRange(0), default=0, metavar="N", help="tarmac: from this guest time.")
+@click.option("--until", "end", type=click.IntRange(0), metavar="N", help="tarmac: to before this guest time.")
+@as_json
+def export(
+    file: Path, target: str, output: Path, levels: frozenset[int] | None, first: int, end: int | None, as_json: bool
+) -> None:
+    """Write the run of TRACE in another tool's format; the run is done again where that needs more than TRACE holds."""
+    recorded = load(file)
+    recipe = _recipe(file, recorded)
+    with whole_file(output) as out, _progress("exporting", quiet=as_json) as show:
+        try:
+            FORMATS[target](Job(recorded, recipe, show, levels, first, end), out)
+        except MachineError as error:
+            raise UserError(str(error)) from error
+        size = out.tell()
+    if as_json:
+        click.echo(json.dumps({"output": str(output), "format": target, "bytes": size}))
+    else:
+        click.echo(f"{output}: {size:,} bytes of {target}")
+
+
 def _recipe(file: Path, trace: Trace) -> Recipe:
     if "recipe" not in trace.header:
         raise UserError(f"{file} was recorded by a test: run that test to check it")
@@ -106,18 +150,21 @@ def _recipe(file: Path, trace: Trace) -> Recipe:
 
 
 def _record(recipe: Recipe, begin: str | None = None, *, quiet: bool) -> Trace:
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("recording, {task.completed} steps"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-
-        def watch(_: Notice) -> None:
-            progress.advance(task)
-
+    with _progress("recording", quiet=quiet) as show:
         try:
-            return record_trace(recipe, watch, begin)
+            return record_trace(recipe, show, begin)
         except MachineError as error:
             raise UserError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _progress(what: str, *, quiet: bool) -> Iterator[Callable[[Notice], None]]:
+    """On a terminal: how many notices the run has shown; nobody knows how many there will be."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn(f"{what}, {{task.completed}} steps"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda _: progress.advance(task)
 
 
 def _compare(first: Trace, second: Trace, names: tuple[str, str], *, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from emulator.debug.source import SourceMap
 from emulator.debug.timeline import Timeline
 from emulator.machine import MachineError
+from emulator.memory_map import DramLayout
 from flexserve import snapshot
 from flexserve.errors import UserError
 from flexserve.exec_recipe import ExecRecipe
@@ -41,7 +42,13 @@ def open_snapshot(path: Path) -> Subject:
         raise UserError(str(error)) from error
 
 
-def _subject(recipe: Recipe, timeline: Timeline) -> Subject:
+def sources_of(recipe: Recipe, layout: DramLayout) -> SourceMap:
+    """Of the code that runs in the recipe's machine. Raises StaleBuildError."""
     if isinstance(recipe, ExecRecipe):
-        return Subject(recipe, timeline, image_sources(recipe.image.path), monitored=False)
-    return Subject(recipe, timeline, phone_sources(timeline.machine.layout), monitored=True)
+        return image_sources(recipe.image.path)
+    return phone_sources(layout)
+
+
+def _subject(recipe: Recipe, timeline: Timeline) -> Subject:
+    sources = sources_of(recipe, timeline.machine.layout)
+    return Subject(recipe, timeline, sources, monitored=not isinstance(recipe, ExecRecipe))

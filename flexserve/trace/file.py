@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from flexserve.errors import UserError
 
@@ -71,19 +73,27 @@ def load(path: Path) -> Trace:
 
 
 def save(path: Path, trace: Trace) -> None:
-    """The file is the whole trace, or what it was before. Raises UserError."""
+    """Raises UserError."""
+    with whole_file(path) as file:
+        file.write(trace.text().encode())
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Afterwards the file has what was written, or after an exception what it had before. Raises UserError."""
     try:
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(trace.text())
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
         Path(partial).chmod(0o644)
         Path(partial).replace(path)
     except OSError as error:
-        Path(partial).unlink(missing_ok=True)
         raise UserError(f"{path}: {error.strerror}") from error
+    finally:
+        Path(partial).unlink(missing_ok=True)
 
 
 def _sort(line: str, header: dict[str, object], events: list[str], endings: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""Converters: a run in the formats of other people's tools (docs/exports.md)."""
