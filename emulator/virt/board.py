@@ -21,6 +21,7 @@ from .empty import EmptyPci, EmptyVirtioSlots
 from .flash import Flash
 from .fw_cfg import FwCfg
 from .gpio import Gpio
+from .msi import MsiFrame
 from .rtc import Rtc
 
 POWER_OFF_LINE, RESET_LINE = 0, 1  # of the secure GPIO
@@ -105,11 +106,13 @@ def populate(machine: Machine, source: Source, listener: Listener, *, clock_star
         machine.attach(window, device)
     flash0, flash1 = memory_map.FLASH0, memory_map.FLASH1
     machine.add_flash(flash0.base, flash1.end - flash0.base)
-    gic = Gic(NativeGic(machine.native))
+    native_gic = NativeGic(machine.native)
+    gic = Gic(native_gic)
     machine.attach(memory_map.GIC_DISTRIBUTOR, gic.distributor)
     machine.attach(memory_map.GIC_CPU, gic.interface)
     for uart in (uart0, uart1):
         gic.connect(uart)
+    machine.attach(memory_map.MSI, MsiFrame(memory_map.MSI, events, native_gic.line))
     for window in (flash0, flash1):
         machine.attach(window, Flash(window, machine, _shower(machine, window)))
     machine.keep(console)

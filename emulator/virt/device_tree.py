@@ -1,6 +1,6 @@
 """The device tree of the exec board: QEMU's nodes for what the board has, from our own memory map.
 
-What the board has not (buses, MSI frames) has no node, and there are no random seeds: a run is the same every time.
+There are no random seeds: a run is the same every time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .tree import Node, flatten, wide
 
 TREE_BYTES = 0x10_0000  # as on QEMU: whoever completes it has room
 
-CLOCK, CORE, GIC, GPIO, SECURE_GPIO = range(0x8000, 0x8005)  # phandles
+CLOCK, CORE, GIC, MSI, GPIO, SECURE_GPIO = range(0x8000, 0x8006)  # phandles
 SPI, PPI = 0, 1
 EDGE_RISING, LEVEL_HIGH = 1, 4
 ONE_CORE = 0x100  # which cores a private interrupt goes to
@@ -26,6 +26,8 @@ VIRTIO_SLOTS, VIRTIO_BYTES, VIRTIO_SPI = 32, 0x200, memory_map.VIRTIO.spi or 0
 PLATFORM_BUS = (0x0C00_0000, 0x0200_0000)  # nothing is on it
 
 PCI_PORTS, PCI_MEMORY, PCI_MEMORY_64 = 0x0100_0000, 0x0200_0000, 0x0300_0000
+PCI_PINS, PCI_FIRST_SPI = 4, 3
+PCI_SLOT, PCI_SLOTS_APART = 0x800, 4  # a device's number in an address; the pins of every fourth share interrupts
 KEY_POWER = 116
 
 
@@ -88,10 +90,24 @@ def _add_pcie(root: Node) -> None:
             *(PCI_MEMORY, *wide(memory.base, memory.base, memory.size)),
             *(PCI_MEMORY_64, *wide(high.base, high.base, high.size)),
         ),
-        reg=_register(memory_map.PCIE_ECAM),
+        interrupt_map=_pcie_interrupts(), interrupt_map_mask=(PCI_SLOT * (PCI_SLOTS_APART - 1), 0, 0, 7),
+        reg=_register(memory_map.PCIE_ECAM), msi_map=(0, MSI, 0, 0x1_0000),
         dma_coherent=None, bus_range=(0, 0xFF), cells_size=(2,), cells_address=(3,), device_type="pci",
         compatible="pci-host-ecam-generic",
     ).properties["linux,pci-domain"] = (0,)  # fmt: skip
+
+
+def _pcie_interrupts() -> tuple[int, ...]:
+    """Device and pin, to the GIC's interrupt: each device's pins begin one further on."""
+    return tuple(
+        cell
+        for slot in range(PCI_SLOTS_APART)
+        for pin in range(PCI_PINS)
+        for cell in (
+            *(slot * PCI_SLOT, 0, 0, pin + 1),
+            *(GIC, 0, 0, SPI, PCI_FIRST_SPI + (slot + pin) % PCI_PINS, LEVEL_HIGH),
+        )
+    )
 
 
 def _add_primecells(root: Node) -> None:
@@ -135,12 +151,16 @@ def _add_core(root: Node) -> None:
     cpus.add("cpu-map").add("socket0").add("cluster0").add("core0", cpu=(CORE,))
     cpus.add("cpu@0", phandle=(CORE,), reg=(0,), compatible="arm,cortex-a72", device_type="cpu")
     root.add("pmu", interrupts=(PPI, PMU_PPI, ONE_CORE | LEVEL_HIGH), compatible="arm,armv8-pmuv3")
-    root.add(
+    gic = root.add(
         f"intc@{GIC_FRAMES[0].base:x}",
         phandle=(GIC,), interrupts=(PPI, GIC_PPI, LEVEL_HIGH),
         reg=tuple(cell for frame in GIC_FRAMES for cell in wide(frame.base, frame.size)),
         compatible="arm,cortex-a15-gic", ranges=None, cells_size=(2,), cells_address=(2,), interrupt_controller=None,
         cells_interrupt=(3,),
+    )  # fmt: skip
+    gic.add(
+        f"v2m@{memory_map.MSI.base:x}",
+        phandle=(MSI,), reg=_register(memory_map.MSI), msi_controller=None, compatible="arm,gic-v2m-frame",
     )  # fmt: skip
     timers = tuple(cell for ppi in TIMER_PPIS for cell in (PPI, ppi, ONE_CORE | LEVEL_HIGH))
     root.add("timer", interrupts=timers, always_on=None, compatible=("arm,armv8-timer", "arm,armv7-timer"))

@@ -7,12 +7,13 @@ import struct
 
 import pytest
 
-from emulator.memory_map import FLASH1, GPIO, RTC, SECURE_GPIO
+from emulator.memory_map import FLASH1, GPIO, MSI, RTC, SECURE_GPIO
 from emulator.virt.console import BUSY, FORSAKEN, LOOKS, PATIENCE, TIGHT, Console
 from emulator.virt.empty import EmptyPci, EmptyVirtioSlots
 from emulator.virt.flash import ERASED, SECTOR_BYTES, Flash
 from emulator.virt.fw_cfg import DATA, DMA_HIGH, DMA_LOW, SELECTOR, FwCfg
 from emulator.virt.gpio import Gpio
+from emulator.virt.msi import MsiFrame
 from emulator.virt.rtc import Rtc
 from tests.emulator.devices.recorder import Recorder
 
@@ -166,6 +167,15 @@ def test_primecells_say_which_they_are(cell: Rtc | Gpio, part: int) -> None:
     identity = [cell.read(0xFE0 + 4 * i, 4, False) for i in range(8)]
     assert identity[0] | identity[1] << 8 & 0xF00 == part
     assert identity[4:] == [0x0D, 0xF0, 0x05, 0xB1]
+
+
+def test_a_write_to_the_msi_frame_is_a_pulse_of_its_interrupts_only() -> None:
+    pulses: list[tuple[int, bool]] = []
+    frame = MsiFrame(MSI, Recorder(), lambda interrupt: lambda level: pulses.append((interrupt, level)))
+    assert (frame.read(8, 4, False), frame.read(0xFCC, 4, False)) == (0x0050_0040, 0x0510_0000)
+    for interrupt in (79, 80, 143, 144):
+        frame.write(0x40, 4, interrupt, False)
+    assert pulses == [(80, True), (80, False), (143, True), (143, False)]
 
 
 # --- firmware configuration -------------------------------------------------------------------------------------------
