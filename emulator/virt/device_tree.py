@@ -6,7 +6,7 @@ There are no random seeds: a run is the same every time.
 from __future__ import annotations
 
 from emulator import memory_map
-from emulator.memory_map import DRAM_BASE, Window
+from emulator.memory_map import DRAM_BASE, SECURE_SRAM, Window
 
 from .tree import Node, flatten, wide
 
@@ -40,20 +40,29 @@ def build(dram_bytes: int) -> bytes:
     }  # fmt: skip
     root.add(f"memory@{DRAM_BASE:x}", reg=wide(DRAM_BASE, dram_bytes), device_type="memory")
     root.add(
-        f"fw-cfg@{memory_map.FW_CFG.base:x}",
-        dma_coherent=None, reg=wide(memory_map.FW_CFG.base, 0x18), compatible="qemu,fw-cfg-mmio",
-    )  # fmt: skip
-    root.add(
         f"platform-bus@{PLATFORM_BUS[0]:x}",
         interrupt_parent=(GIC,), ranges=(0, 0, *PLATFORM_BUS), cells_address=(1,), cells_size=(1,),
         compatible=("qemu,platform", "simple-bus"),
     )  # fmt: skip
+    root.add(
+        f"fw-cfg@{memory_map.FW_CFG.base:x}",
+        dma_coherent=None, reg=wide(memory_map.FW_CFG.base, 0x18), compatible="qemu,fw-cfg-mmio",
+    )  # fmt: skip
     _add_virtio(root)
     _add_gpio(root)
     _add_pcie(root)
-    _add_primecells(root)
-    _add_memories(root)
+    _add_primecell(root, "pl031", memory_map.RTC)
+    _add_primecell(root, "pl011", memory_map.UART1, clocks=("uartclk", "apb_pclk"))
+    root.add(f"secram@{SECURE_SRAM.base:x}", reg=_register(SECURE_SRAM), device_type="memory", **SECURE_ONLY)
+    _add_primecell(root, "pl011", memory_map.UART0, clocks=("uartclk", "apb_pclk"))
+    _add_interrupts(root)
+    _add_flash(root)
     _add_core(root)
+    root.add(
+        "apb-pclk",
+        phandle=(CLOCK,), clock_output_names="clk24mhz", clock_frequency=(24_000_000,), cells_clock=(0,),
+        compatible="fixed-clock",
+    )  # fmt: skip
     root.add("secure-chosen", stdout_path=f"/pl011@{memory_map.UART1.base:x}")
     root.add("chosen", stdout_path=f"/pl011@{memory_map.UART0.base:x}")
     return flatten(root, TREE_BYTES)
@@ -76,8 +85,10 @@ def _add_virtio(root: Node) -> None:
 def _add_gpio(root: Node) -> None:
     root.add("gpio-restart", gpios=(SECURE_GPIO, 1, 0), compatible="gpio-restart", **SECURE_ONLY)
     root.add("gpio-poweroff", gpios=(SECURE_GPIO, 0, 0), compatible="gpio-poweroff", **SECURE_ONLY)
+    _add_primecell(root, "pl061", memory_map.SECURE_GPIO, phandle=SECURE_GPIO)
     keys = root.add("gpio-keys", compatible="gpio-keys")
     keys.add("poweroff", gpios=(GPIO, 3, 0), linux_code=(KEY_POWER,), label="GPIO Key Poweroff")
+    _add_primecell(root, "pl061", memory_map.GPIO, phandle=GPIO)
 
 
 def _add_pcie(root: Node) -> None:
@@ -110,46 +121,27 @@ def _pcie_interrupts() -> tuple[int, ...]:
     )
 
 
-def _add_primecells(root: Node) -> None:
-    """Devices that say themselves what they are."""
-
-    def add(part: str, window: Window, *, clocks: tuple[str, ...] = ("apb_pclk",), phandle: int = 0) -> Node:
-        node = root.add(f"{part}@{window.base:x}", clock_names=clocks, clocks=(CLOCK,) * len(clocks))
-        if window.spi is not None:
-            node.properties["interrupts"] = (SPI, window.spi, LEVEL_HIGH)
-        if window.reach is memory_map.Reach.SECURE:
-            node.properties |= {"status": "disabled", "secure-status": "okay"}
-        if phandle:
-            node.properties |= {"phandle": (phandle,), "gpio-controller": None, "#gpio-cells": (2,)}
-        node.properties |= {"reg": _register(window), "compatible": (f"arm,{part}", "arm,primecell")}
-        return node
-
-    add("pl061", memory_map.SECURE_GPIO, phandle=SECURE_GPIO)
-    add("pl061", memory_map.GPIO, phandle=GPIO)
-    add("pl031", memory_map.RTC)
-    add("pl011", memory_map.UART1, clocks=("uartclk", "apb_pclk"))
-    add("pl011", memory_map.UART0, clocks=("uartclk", "apb_pclk"))
-    root.add(
-        "apb-pclk",
-        phandle=(CLOCK,), clock_output_names="clk24mhz", clock_frequency=(24_000_000,), cells_clock=(0,),
-        compatible="fixed-clock",
-    )  # fmt: skip
+def _add_primecell(
+    root: Node, part: str, window: Window, *, clocks: tuple[str, ...] = ("apb_pclk",), phandle: int = 0
+) -> None:
+    """A device that says itself what it is; ``phandle``: of one that has GPIO lines."""
+    node = root.add(f"{part}@{window.base:x}", clock_names=clocks, clocks=(CLOCK,) * len(clocks))
+    if window.spi is not None:
+        node.properties["interrupts"] = (SPI, window.spi, LEVEL_HIGH)
+    if window.reach is memory_map.Reach.SECURE:
+        node.properties |= {"status": "disabled", "secure-status": "okay"}
+    if phandle:
+        node.properties |= {"phandle": (phandle,), "gpio-controller": None, "#gpio-cells": (2,)}
+    node.properties |= {"reg": _register(window), "compatible": (f"arm,{part}", "arm,primecell")}
 
 
-def _add_memories(root: Node) -> None:
-    sram, secure_flash, flash = memory_map.SECURE_SRAM, memory_map.FLASH0, memory_map.FLASH1
-    root.add(f"secram@{sram.base:x}", reg=_register(sram), device_type="memory", **SECURE_ONLY)
-    root.add(f"flash@{flash.base:x}", bank_width=(4,), reg=_register(flash), compatible="cfi-flash")
-    root.add(
-        f"secflash@{secure_flash.base:x}",
-        bank_width=(4,), reg=_register(secure_flash), compatible="cfi-flash", **SECURE_ONLY,
-    )  # fmt: skip
+def _add_flash(root: Node) -> None:
+    secure, normal = memory_map.FLASH0, memory_map.FLASH1
+    root.add(f"flash@{normal.base:x}", bank_width=(4,), reg=_register(normal), compatible="cfi-flash")
+    root.add(f"secflash@{secure.base:x}", bank_width=(4,), reg=_register(secure), compatible="cfi-flash", **SECURE_ONLY)
 
 
-def _add_core(root: Node) -> None:
-    cpus = root.add("cpus", cells_size=(0,), cells_address=(1,))
-    cpus.add("cpu-map").add("socket0").add("cluster0").add("core0", cpu=(CORE,))
-    cpus.add("cpu@0", phandle=(CORE,), reg=(0,), compatible="arm,cortex-a72", device_type="cpu")
+def _add_interrupts(root: Node) -> None:
     root.add("pmu", interrupts=(PPI, PMU_PPI, ONE_CORE | LEVEL_HIGH), compatible="arm,armv8-pmuv3")
     gic = root.add(
         f"intc@{GIC_FRAMES[0].base:x}",
@@ -162,5 +154,11 @@ def _add_core(root: Node) -> None:
         f"v2m@{memory_map.MSI.base:x}",
         phandle=(MSI,), reg=_register(memory_map.MSI), msi_controller=None, compatible="arm,gic-v2m-frame",
     )  # fmt: skip
+
+
+def _add_core(root: Node) -> None:
+    cpus = root.add("cpus", cells_size=(0,), cells_address=(1,))
+    cpus.add("cpu-map").add("socket0").add("cluster0").add("core0", cpu=(CORE,))
+    cpus.add("cpu@0", phandle=(CORE,), reg=(0,), compatible="arm,cortex-a72", device_type="cpu")
     timers = tuple(cell for ppi in TIMER_PPIS for cell in (PPI, ppi, ONE_CORE | LEVEL_HIGH))
     root.add("timer", interrupts=timers, always_on=None, compatible=("arm,armv8-timer", "arm,armv7-timer"))
