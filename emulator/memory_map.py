@@ -78,10 +78,12 @@ PCIE_MMIO_HIGH = Window("PCIE_MMIO_HIGH", 0x80_0000_0000, 512 * GIB, Reach.NORMA
 GIC_DISTRIBUTOR = Window("GICD", 0x0800_0000, 0x1_0000, Reach.NORMAL, "GICv2 distributor, two views")
 GIC_CPU = Window("GICC", 0x0801_0000, 0x1_0000, Reach.NORMAL, "GICv2 CPU interface, two views")
 MSI = Window("MSI", 0x0802_0000, 0x1000, Reach.NORMAL, "GICv2m frame, for message-signalled interrupts", 48)
+GIC_HYPERVISOR = Window("GICH", 0x0803_0000, 0x1_0000, Reach.NORMAL, "GICv2 virtual interface, the hypervisor's side")
+GIC_GUEST = Window("GICV", 0x0804_0000, 0x1_0000, Reach.NORMAL, "GICv2 virtual interface, a guest's CPU interface")
 
 VIRT_DEVICES = (
     FLASH0, FLASH1, RTC, FW_CFG, GPIO, SECURE_GPIO, VIRTIO, PCIE_MMIO, PCIE_PIO, PCIE_ECAM, PCIE_MMIO_HIGH,
-    GIC_DISTRIBUTOR, GIC_CPU, MSI,
+    GIC_DISTRIBUTOR, GIC_CPU, MSI, GIC_HYPERVISOR, GIC_GUEST,
 )  # fmt: skip
 VIRT_COUNTER_HZ = 62_500_000  # CNTFRQ_EL0 out of reset, as on QEMU: an instruction lasts 16 ns there
 

@@ -84,8 +84,8 @@ def populate(machine: Host, *, seed: int = 0, device_id: int = 0) -> Board:
     )
     for device in devices:
         machine.attach(device.window, device)
-    machine.attach(memory_map.GIC_DISTRIBUTOR, board.gic.distributor)
-    machine.attach(memory_map.GIC_CPU, board.gic.interface)
+    for window, frame in board.gic.frames:
+        machine.attach(window, frame)
     for uart in (board.uart0, board.uart1):
         board.gic.connect(uart)
     return board

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from emulator.memory_map import FIRST_SPI
+from emulator.memory_map import FIRST_SPI, GIC_CPU, GIC_DISTRIBUTOR, GIC_GUEST, GIC_HYPERVISOR, Window
 from emulator.registers import RO, W1C, W1S, WO, Register, RegisterMap
 
 from .device import Device
@@ -129,13 +129,105 @@ class GicCpuInterface(_Frame):
     DIR = Register(0x1000, access=WO, fields=_ID, what="Deactivates, where EOIR only drops the priority.")
 
 
+class GicHypervisor(_Frame):
+    """GICv2 virtual interface control (IHI 0048B, 5.3): a hypervisor's list of virtual interrupts."""
+
+    prefix = "GICH"
+
+    HCR = Register(
+        0x000,
+        fields={
+            "enable": (0, 0),
+            "underflow": (1, 1),
+            "not_present": (2, 2),
+            "no_pending": (3, 3),
+            "group0_enabled": (4, 4),
+            "group0_disabled": (5, 5),
+            "group1_enabled": (6, 6),
+            "group1_disabled": (7, 7),
+            "eoi_count": (31, 27),
+        },
+        what="What asks for maintenance (interrupt 25).",
+    )
+    VTR = Register(
+        0x004,
+        access=RO,
+        fields={"list_registers": (5, 0), "preemption_bits": (28, 26), "priority_bits": (31, 29)},
+        reset=0x9000_0003,
+        what="Each less one.",
+    )
+    VMCR = Register(
+        0x008,
+        fields={"control": (9, 0), "abpr": (20, 18), "bpr": (23, 21), "priority_mask": (31, 27)},
+        reset=3 << 18 | 2 << 21,
+        what="The guest's CTLR, ABPR, BPR and PMR.",
+    )
+    MISR = Register(0x010, access=RO, what="Bits as HCR's; bit 0: an interrupt has ended.")
+    EISR = Register(0x020, access=RO, count=2, what="List registers whose interrupt has ended.")
+    ELRSR = Register(0x030, access=RO, count=2, reset=(0xF, 0), what="List registers that are free.")
+    APR = Register(0x0F0, what="Active priorities.")
+    LR = Register(
+        0x100,
+        count=4,
+        fields={
+            "id": (9, 0),
+            "physical_id": (19, 10),
+            "priority": (27, 23),
+            "pending": (28, 28),
+            "active": (29, 29),
+            "group1": (30, 30),
+            "hardware": (31, 31),
+        },
+        what="Without hardware: bit 19 asks for maintenance at the end, 12:10 is an SGI's sender.",
+    )
+
+
+class GicGuest(_Frame):
+    """GICv2 virtual CPU interface (IHI 0048B, 5.5): as GICC without the Security Extensions."""
+
+    prefix = "GICV"
+
+    CTLR = Register(
+        0x0000,
+        fields={
+            "enable_group0": (0, 0),
+            "enable_group1": (1, 1),
+            "ack_ctl": (2, 2),
+            "fiq_enable": (3, 3),
+            "common_binary_point": (4, 4),
+            "eoi_mode": (9, 9),
+        },
+    )
+    PMR = Register(0x0004, fields={"priority": (7, 3)})
+    BPR = Register(0x0008, fields={"binary_point": (2, 0)}, reset=2)
+    IAR = Register(0x000C, access=RO, fields=_ID, reset=1023, pops=True, what="Acknowledges what it names.")
+    EOIR = Register(0x0010, access=WO, fields=_ID)
+    RPR = Register(0x0014, access=RO, fields={"priority": (7, 0)}, reset=0xFF)
+    HPPIR = Register(0x0018, access=RO, fields=_ID, reset=1023)
+    ABPR = Register(0x001C, fields={"binary_point": (2, 0)}, reset=3)
+    AIAR = Register(0x0020, access=RO, fields=_ID, reset=1023, pops=True)
+    AEOIR = Register(0x0024, access=WO, fields=_ID)
+    AHPPIR = Register(0x0028, access=RO, fields=_ID, reset=1023)
+    APR = Register(0x00D0, what="Active priorities.")
+    IIDR = Register(0x00FC, access=RO, reset=0x0002_043B, what="Implementer: Arm; GICv2.")
+    DIR = Register(0x1000, access=WO, fields=_ID, what="Deactivates, where EOIR only drops the priority.")
+
+
 class Gic:
-    """The interrupt controller of a machine, which attaches its frames."""
+    """The interrupt controller of a machine. ``frames``: what to attach where."""
 
     def __init__(self, native: NativeGic) -> None:
         self._native = native
         self.distributor = GicDistributor(native.distributor)
         self.interface = GicCpuInterface(native.interface)
+        self.hypervisor = GicHypervisor(native.hypervisor)
+        self.guest = GicGuest(native.guest)
+        self.frames: tuple[tuple[Window, _Frame], ...] = (
+            (GIC_DISTRIBUTOR, self.distributor),
+            (GIC_CPU, self.interface),
+            (GIC_HYPERVISOR, self.hypervisor),
+            (GIC_GUEST, self.guest),
+        )
 
     def connect(self, device: Device) -> None:
         """Give a device the input that its window's ``spi`` names. Raises ValueError where there is none."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR, Nsaid, StreamId, Window, device_windows
+from emulator.memory_map import (
+    GIC_CPU,
+    GIC_DISTRIBUTOR,
+    GIC_GUEST,
+    GIC_HYPERVISOR,
+    Nsaid,
+    StreamId,
+    Window,
+    device_windows,
+)
 from emulator.native import ffi, lib
 
 from .device import Line
@@ -144,6 +153,8 @@ class NativeGic:
         lib.gic_attach(machine)
         self.distributor = NativeFrame(machine, lib.GIC_DISTRIBUTOR, GIC_DISTRIBUTOR)
         self.interface = NativeFrame(machine, lib.GIC_INTERFACE, GIC_CPU)
+        self.hypervisor = NativeFrame(machine, lib.GIC_HYPERVISOR, GIC_HYPERVISOR)
+        self.guest = NativeFrame(machine, lib.GIC_GUEST, GIC_GUEST)
 
     def line(self, interrupt: int) -> Line:
         """A function that sets the level of input ``interrupt`` (16 and above, as the GIC numbers them)."""

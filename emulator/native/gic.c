@@ -14,6 +14,7 @@ void gic_attach(struct machine *machine)
 	gic->present = true;
 	gic->candidate = GIC_SPURIOUS;
 	gic->binary_point[1] = 1;
+	gic_virtual_reset(&gic->virtual);
 	for (unsigned i = 0; i < GIC_SGIS; i++) {
 		gic->interrupt[i].enabled = gic->interrupt[i].edge = true;
 	}
@@ -206,17 +207,30 @@ void gic_deactivate(struct machine *machine, unsigned id, bool secure)
 bool gic_read(struct machine *machine, enum gic_frame frame, uint64_t offset, unsigned size, bool secure, uint32_t *value)
 {
 	*value = 0;
-	if (frame == GIC_DISTRIBUTOR) {
+	switch (frame) {
+	case GIC_DISTRIBUTOR:
 		return gic_distributor_read(&machine->gic, offset, size, secure, value);
+	case GIC_INTERFACE:
+		return gic_interface_read(machine, offset, secure, value);
+	default:
+		return gic_virtual_read(machine, frame, offset, value);
 	}
-	return gic_interface_read(machine, offset, secure, value);
 }
 
 bool gic_write(struct machine *machine, enum gic_frame frame, uint64_t offset, unsigned size, bool secure, uint32_t value)
 {
-	bool known = frame == GIC_DISTRIBUTOR ? gic_distributor_write(&machine->gic, offset, size, secure, value)
-					      : gic_interface_write(machine, offset, secure, value);
+	bool known;
 
+	switch (frame) {
+	case GIC_DISTRIBUTOR:
+		known = gic_distributor_write(&machine->gic, offset, size, secure, value);
+		break;
+	case GIC_INTERFACE:
+		known = gic_interface_write(machine, offset, secure, value);
+		break;
+	default:
+		known = gic_virtual_write(machine, frame, offset, value);
+	}
 	gic_update(machine);
 	return known;
 }
@@ -231,7 +245,7 @@ uint32_t gic_peek(struct machine *machine, enum gic_frame frame, uint64_t offset
 	const struct gic gic = machine->gic;
 	uint32_t value;
 
-	if (frame == GIC_INTERFACE && (offset == GICC_IAR || offset == GICC_AIAR)) {
+	if ((frame == GIC_INTERFACE || frame == GIC_GUEST) && (offset == GICC_IAR || offset == GICC_AIAR)) {
 		offset = offset == GICC_IAR ? GICC_HPPIR : GICC_AHPPIR; /* what an acknowledgement would give */
 	}
 	gic_read(machine, frame, offset, 4, true, &value);

@@ -1,4 +1,4 @@
-/* The interrupt controller: GICv2 with the Security Extensions, for one core (IHI 0048B). */
+/* The interrupt controller: GICv2 with the Security and Virtualization Extensions, for one core (IHI 0048B). */
 #ifndef GIC_H
 #define GIC_H
 
@@ -7,6 +7,7 @@
 #define GIC_INTERRUPTS 288 /* as on QEMU's virt */
 #define GIC_PRIVATE 32
 #define GIC_SGIS 16
+#define GIC_RESERVED 1020 /* identifiers from here on are no interrupts */
 #define GIC_SPURIOUS 1023
 #define GIC_HIDDEN 1022 /* a Group 1 interrupt is pending where Group 0 is asked for */
 #define GIC_IDLE 0x100  /* running priority: lower than any */
@@ -29,6 +30,8 @@ enum {
 	GICC_APR = 0x00d0, GICC_NSAPR = 0x00e0, GICC_APRS_END = 0x00f0, GICC_IIDR = 0x00fc, GICC_DIR = 0x1000,
 };
 
+#define GICC_IIDR_VALUE 0x0002043b /* Arm, GICv2, product 0 */
+
 struct gic_interrupt {
 	bool group1;
 	bool enabled;
@@ -39,6 +42,19 @@ struct gic_interrupt {
 	uint8_t priority;
 };
 
+#define GIC_LIST_REGISTERS 4
+
+/* The virtual CPU interface. */
+struct gic_virtual {
+	uint32_t hcr;
+	uint32_t list[GIC_LIST_REGISTERS + 1]; /* GICH_LRn; the last is none */
+	uint32_t active;          /* GICH_APR: a bit for each group priority */
+	uint32_t control;         /* GICV_CTLR, and so on: what GICH_VMCR shows in one */
+	uint32_t priority_mask;
+	uint32_t binary_point[2]; /* by group */
+	unsigned candidate;       /* the list register that would be acknowledged, or GIC_LIST_REGISTERS */
+};
+
 struct gic {
 	bool present;
 	struct gic_interrupt interrupt[GIC_INTERRUPTS];
@@ -47,6 +63,7 @@ struct gic {
 	uint32_t priority_mask;     /* GICC_PMR */
 	uint32_t binary_point[2];   /* GICC_BPR, GICC_ABPR: by group */
 	uint32_t active[2][GIC_ACTIVE_WORDS]; /* GICC_APRn, GICC_NSAPRn: by group */
+	struct gic_virtual virtual;
 	unsigned candidate;         /* what would be acknowledged; GIC_SPURIOUS: nothing */
 };
 
@@ -69,5 +86,10 @@ bool gic_distributor_read(const struct gic *gic, uint64_t offset, unsigned size,
 bool gic_distributor_write(struct gic *gic, uint64_t offset, unsigned size, bool secure, uint32_t value);
 bool gic_interface_read(struct machine *machine, uint64_t offset, bool secure, uint32_t *value);
 bool gic_interface_write(struct machine *machine, uint64_t offset, bool secure, uint32_t value);
+
+void gic_virtual_reset(struct gic_virtual *virtual);
+void gic_virtual_update(struct machine *machine);
+bool gic_virtual_read(struct machine *machine, enum gic_frame frame, uint64_t offset, uint32_t *value);
+bool gic_virtual_write(struct machine *machine, enum gic_frame frame, uint64_t offset, uint32_t value);
 
 #endif

@@ -3,7 +3,7 @@
 #define GIC_API_H
 
 /* Its register frames. */
-enum gic_frame { GIC_NO_FRAME, GIC_DISTRIBUTOR, GIC_INTERFACE };
+enum gic_frame { GIC_NO_FRAME, GIC_DISTRIBUTOR, GIC_INTERFACE, GIC_HYPERVISOR, GIC_GUEST };
 
 /* The machine has a GIC from now on; a device that is one of its frames needs no Python. */
 void gic_attach(struct machine *machine);

@@ -4,7 +4,6 @@
  */
 #include "machine.h"
 
-#define IIDR_VALUE 0x0002043b /* Arm, GICv2, product 0 */
 #define ID_MASK 0x3ff
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -103,7 +102,7 @@ bool gic_interface_read(struct machine *machine, uint64_t offset, bool secure, u
 		*value = secure ? gic_highest_pending(gic, false) : 0;
 		return true;
 	case GICC_IIDR:
-		*value = IIDR_VALUE;
+		*value = GICC_IIDR_VALUE;
 		return true;
 	default:
 		return false;

@@ -179,6 +179,20 @@ static void core_fields(struct machine *machine, struct stream *stream)
 	FIELD_OF(stream, core->longest_call);
 }
 
+static void virtual_interface(struct gic_virtual *virtual, struct stream *stream)
+{
+	FIELD_OF(stream, virtual->hcr);
+	for (unsigned i = 0; i < GIC_LIST_REGISTERS; i++) {
+		FIELD_OF(stream, virtual->list[i]);
+	}
+	FIELD_OF(stream, virtual->active);
+	FIELD_OF(stream, virtual->control);
+	FIELD_OF(stream, virtual->priority_mask);
+	for (unsigned group = 0; group < 2; group++) {
+		FIELD_OF(stream, virtual->binary_point[group]);
+	}
+}
+
 static void gic(struct gic *gic, struct stream *stream)
 {
 	FIELD_OF(stream, gic->present);
@@ -202,6 +216,7 @@ static void gic(struct gic *gic, struct stream *stream)
 			FIELD_OF(stream, gic->active[group][i]);
 		}
 	}
+	virtual_interface(&gic->virtual, stream);
 }
 
 static void filters(struct machine *machine, struct stream *stream)
@@ -453,6 +468,7 @@ bool state_restore(struct machine *machine, const uint8_t *bytes, uint64_t count
 	core_flush(machine);
 	if (machine->gic.present) {
 		gic_update(machine);
+		gic_virtual_update(machine);
 	}
 	timers_update(machine, machine->core.instructions);
 	return !stream.failed && stream.at == stream.end;

@@ -108,8 +108,8 @@ def populate(machine: Machine, source: Source, listener: Listener, *, clock_star
     machine.add_flash(flash0.base, flash1.end - flash0.base)
     native_gic = NativeGic(machine.native)
     gic = Gic(native_gic)
-    machine.attach(memory_map.GIC_DISTRIBUTOR, gic.distributor)
-    machine.attach(memory_map.GIC_CPU, gic.interface)
+    for window, frame in gic.frames:
+        machine.attach(window, frame)
     for uart in (uart0, uart1):
         gic.connect(uart)
     machine.attach(memory_map.MSI, MsiFrame(memory_map.MSI, events, native_gic.line))

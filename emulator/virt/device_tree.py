@@ -21,7 +21,9 @@ SECURE_ONLY = {"status": "disabled", "secure_status": "okay"}  # Linux's and OP-
 # Private interrupts: the secure, physical, virtual and hypervisor's timers, and the performance counters.
 TIMER_PPIS = (13, 14, 11, 10)
 PMU_PPI, GIC_PPI = 7, 9
-GIC_FRAMES = (memory_map.GIC_DISTRIBUTOR, memory_map.GIC_CPU)
+GIC_FRAMES = (
+    memory_map.GIC_DISTRIBUTOR, memory_map.GIC_CPU, memory_map.GIC_HYPERVISOR, memory_map.GIC_GUEST,
+)  # fmt: skip
 VIRTIO_SLOTS, VIRTIO_BYTES, VIRTIO_SPI = 32, 0x200, memory_map.VIRTIO.spi or 0
 PLATFORM_BUS = (0x0C00_0000, 0x0200_0000)  # nothing is on it
 

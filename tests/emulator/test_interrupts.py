@@ -56,8 +56,8 @@ class Interrupted(Guest):
     def __init__(self) -> None:
         super().__init__(SOURCE)
         self.gic = Gic(NativeGic(self.machine.native))
-        self.machine.attach(GIC_DISTRIBUTOR, self.gic.distributor)
-        self.machine.attach(GIC_CPU, self.gic.interface)
+        for window, frame in self.gic.frames:
+            self.machine.attach(window, frame)
         self.gic.distributor.write(CTLR, 4, 3, True)
         self.gic.interface.write(CTLR, 4, 0xF, True)
         self.gic.interface.write(PMR, 4, 0xFF, True)

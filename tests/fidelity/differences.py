@@ -138,6 +138,20 @@ KNOWN = (
         ("gic/write-f2*", "gic/byte-f2*"),
     ),
     Known(
+        "Virtual interrupts that stand for physical ones",
+        "Ending one whose list register has HW set deactivates the physical one (IHI 0048B, 5.3.11). On QEMU 7.2 it"
+        " stays active.",
+        ("gicv/sequence-*",),
+        ("x30",),
+        bits=1 << 8,
+    ),
+    Known(
+        "GICV_CTLR and GICV_ABPR",
+        "QEMU keeps the bit of GICC_CTLR.EOImodeNS, which a GICV has not, and takes a binary point of Group 1 that is"
+        " smaller than the least.",
+        ("gicv/write-0-*", "gicv/write-1c-*"),
+    ),
+    Known(
         "SGIs of another group than GICD_SGIR.NSATT says",
         "They are not forwarded (IHI 0048B, table 4-22). QEMU forwards them.",
         ("gic/sgi-of-another-group-*-s-el1",),

@@ -298,6 +298,10 @@ skipping_vectors:
 /* The interrupt controller as it comes out of reset, as far as cases use it. Changes x5, x7, x8 and x9. */
 	.global reset_controller
 reset_controller:
+	movz	x8, #0x0803, lsl #16		/* virtual interface */
+	.irp	register, 0x000,0x008,0x0f0,0x100,0x104,0x108,0x10c
+	str	wzr, [x8, #\register]
+	.endr
 	movz	x8, #0x0801, lsl #16		/* CPU interface */
 	mov	w7, #1
 	str	w7, [x8, #0x1c]			/* ABPR */
