@@ -12,7 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias, cast
 
 from emulator.memory_map import PAGE_SIZE
 from emulator.native import ffi, lib
@@ -26,6 +26,7 @@ CHANNELS = 4
 PART = struct.Struct("<QQ")  # bytes packed, bytes unpacked
 PAGES_IN_PART = 4096
 LARGEST_PART = 1 << 30  # bytes unpacked
+LARGEST_HEAD = 1 << 26
 EMPTY_PAGE = bytes(PAGE_SIZE)
 
 Plain: TypeAlias = "int | list[int]"
@@ -34,6 +35,10 @@ DeviceState: TypeAlias = dict[str, Plain]
 
 class StateError(Exception):
     """This is no state, a damaged one, or one of another machine; the message says which."""
+
+
+NOT_OURS = (LookupError, TypeError, ArithmeticError, ValueError, AttributeError, RecursionError)
+DAMAGES = (*NOT_OURS, zlib.error, struct.error)
 
 
 class Holder(Protocol):
@@ -81,15 +86,22 @@ class MachineState:
         if file.read(len(MAGIC)) != MAGIC:
             raise StateError("this is no machine state")
         try:
-            head = json.loads(_read_part(file))
+            head = json.loads(_read_part(file, LARGEST_HEAD))
             if head["version"] != VERSION:
                 raise StateError(f"the state has version {head['version']}, this is version {VERSION}")
-            devices = {int(number): dict(state) for number, state in head["devices"].items()}
+            devices = {int(number): _checked(state) for number, state in head["devices"].items()}
             core = _read_part(file)
             media = {int(channel): _read_part(file) for channel in head["media"]}
             return cls(core, devices, media, dict(_read_pages(file, int(head["pages"]))))
-        except (KeyError, TypeError, ValueError, AttributeError, zlib.error, struct.error) as error:
+        except DAMAGES as error:
             raise StateError(f"the state is damaged: {error!r}") from error
+
+
+def _checked(state: object) -> DeviceState:
+    values = cast("dict[str, object]", state).values()
+    if not all(isinstance(one, int) for value in values for one in (value if isinstance(value, list) else (value,))):
+        raise StateError("the state is damaged: devices hold numbers only")
+    return cast("DeviceState", state)
 
 
 def _write_part(file: BinaryIO, data: bytes) -> None:
@@ -98,9 +110,9 @@ def _write_part(file: BinaryIO, data: bytes) -> None:
     file.write(packed)
 
 
-def _read_part(file: BinaryIO) -> bytes:
+def _read_part(file: BinaryIO, largest: int = LARGEST_PART) -> bytes:
     packed, unpacked = PART.unpack(file.read(PART.size))
-    if unpacked > LARGEST_PART or packed > LARGEST_PART:
+    if unpacked > largest or packed > largest + largest // 64 + 64:  # what does not compress grows a little
         raise StateError("the state is damaged: a part is too large")
     inflate = zlib.decompressobj()
     data = inflate.decompress(file.read(packed), unpacked + 1)
@@ -111,11 +123,13 @@ def _read_part(file: BinaryIO) -> bytes:
 
 def _read_pages(file: BinaryIO, count: int) -> Iterator[tuple[int, bytes]]:
     while count > 0:
-        addresses = _read_part(file)
-        contents = _read_part(file)
+        addresses = _read_part(file, PAGES_IN_PART * 8)
+        contents = _read_part(file, PAGES_IN_PART * PAGE_SIZE)
         some = [int(address) for (address,) in struct.iter_unpack("<Q", addresses)]
         if not some or len(contents) != len(some) * PAGE_SIZE:
             raise StateError("the state is damaged: pages and their addresses do not agree")
+        if any(address % PAGE_SIZE for address in some):
+            raise StateError("the state is damaged: pages that begin at no page")
         for index, address in enumerate(some):
             yield address, contents[index * PAGE_SIZE : (index + 1) * PAGE_SIZE]
         count -= len(some)

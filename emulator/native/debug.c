@@ -15,6 +15,21 @@ void debug_position(struct machine *machine, struct position *position)
 	position->entries = debug->entries_at == position->instructions ? debug->entries : 0;
 }
 
+/* What the last run had found out about the next instruction: it is found again. */
+void debug_begin(struct machine *machine)
+{
+	machine->debug.alone = machine->debug.meets = false;
+}
+
+void debug_restored(struct machine *machine)
+{
+	struct debug *debug = &machine->debug;
+
+	debug_begin(machine);
+	debug->leaving = DEBUG_NOWHERE;
+	debug->at_breakpoint = debug->at_event = debug->accessed = false;
+}
+
 void debug_exception(struct machine *machine)
 {
 	struct debug *debug = &machine->debug;
@@ -25,7 +40,8 @@ void debug_exception(struct machine *machine)
 	}
 	debug->entries++;
 	debug->leaving = DEBUG_NOWHERE;
-	if (debug->step) {
+	debug->alone = debug->meets = false;
+	if (debug->step || debug->permitting) {
 		machine->core.limit = machine->core.instructions; /* nothing of the handler is executed */
 		core_call_attention(machine);
 	}
@@ -120,9 +136,8 @@ void debug_watched_instruction(struct machine *machine, const struct load_store 
 
 	debug->alone = true;
 	debug->meets = false;
-	for (unsigned i = 0; access && !debug->meets && i < debug->watchpoints; i++) {
+	for (unsigned i = 0; access && access->span && !debug->meets && i < debug->watchpoints; i++) {
 		const struct watchpoint *watch = &debug->watchpoint[i];
-		uint64_t bytes = (uint64_t)access->size * access->elements;
 		struct translation translation = {.address = access->address};
 		struct fault unused;
 
@@ -131,8 +146,8 @@ void debug_watched_instruction(struct machine *machine, const struct load_store 
 		     !translate(machine, access->address, kind, current_level(machine), &translation, &unused))) {
 			continue;
 		}
-		if (overlap(watch, translation.address, bytes)) {
-			meet(debug, i, translation.address, bytes, access->store);
+		if (overlap(watch, translation.address, access->span)) {
+			meet(debug, i, translation.address, access->span, access->store);
 		}
 	}
 }
@@ -146,22 +161,32 @@ void debug_watched_instruction_ran(struct machine *machine, bool completed)
 	debug->meets = false;
 }
 
-void debug_written(struct machine *machine, uint64_t physical, uint64_t bytes)
+static void look_at(struct machine *machine, uint64_t address, uint64_t bytes, bool write, bool physical)
 {
 	struct debug *debug = &machine->debug;
 
-	if (debug->permitting || bytes == 0) {
-		return; /* the core itself, which is looked at already */
-	}
 	for (unsigned i = 0; i < debug->watchpoints; i++) {
 		const struct watchpoint *watch = &debug->watchpoint[i];
 
-		if (watch->physical && watch->write && overlap(watch, physical, bytes)) {
-			meet(debug, i, physical, bytes, true);
+		if (watch->physical == physical && (write ? watch->write : watch->read) && overlap(watch, address, bytes)) {
+			debug->access = (struct debug_access){i, address, bytes, write};
 			debug->accessed = true;
 			core_call_attention(machine);
 		}
 	}
+}
+
+void debug_accessed(struct machine *machine, uint64_t physical, uint64_t bytes, bool write)
+{
+	if (!machine->debug.permitting && bytes) { /* permitting: the core itself, which is looked at already */
+		look_at(machine, physical, bytes, write, true);
+	}
+}
+
+void debug_core_accessed(struct machine *machine, uint64_t virtual, uint64_t physical, uint64_t bytes, bool write)
+{
+	look_at(machine, virtual, bytes, write, false);
+	look_at(machine, physical, bytes, write, true);
 }
 
 void debug_last_access(struct machine *machine, struct debug_access *access)

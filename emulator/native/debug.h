@@ -45,6 +45,10 @@ struct machine;
 enum access;
 struct load_store;
 
+/* core_run begins. */
+void debug_begin(struct machine *machine);
+/* The machine stands elsewhere: what it has met does not matter there. */
+void debug_restored(struct machine *machine);
 /* An exception is being taken. */
 void debug_exception(struct machine *machine);
 void debug_event(struct machine *machine, unsigned kind);
@@ -54,7 +58,9 @@ bool debug_watches(struct machine *machine, uint64_t virtual, uint64_t physical)
 void debug_watched_instruction(struct machine *machine, const struct load_store *access);
 /* It ran; or it took an exception instead. */
 void debug_watched_instruction_ran(struct machine *machine, bool completed);
-/* Another master, or a port, has written. */
-void debug_written(struct machine *machine, uint64_t physical, uint64_t bytes);
+/* Another master, or a port, has accessed these bytes of memory or of a device. */
+void debug_accessed(struct machine *machine, uint64_t physical, uint64_t bytes, bool write);
+/* The core has, in a way that the engine does not perform. */
+void debug_core_accessed(struct machine *machine, uint64_t virtual, uint64_t physical, uint64_t bytes, bool write);
 
 #endif

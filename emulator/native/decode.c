@@ -137,11 +137,30 @@ static bool decode_single(struct machine *machine, uint32_t instruction, struct 
 }
 
 /* LD1 to LD4 and ST1 to ST4, whole registers or one lane: bytes move as elements of at most 16. */
+static uint8_t structure_span(uint32_t instruction)
+{
+	static const uint8_t registers[16] = {[0] = 4, [2] = 4, [4] = 3, [6] = 3, [7] = 1, [8] = 2, [10] = 2};
+	unsigned opcode = (unsigned)bits(instruction, 15, 13);
+	unsigned per_lane = ((opcode & 1) << 1 | (unsigned)bits(instruction, 21, 21)) + 1;
+	unsigned scale = opcode >> 1;
+
+	if (!bits(instruction, 24, 24)) {
+		return (uint8_t)(registers[bits(instruction, 15, 12)] * (8 << bits(instruction, 30, 30)));
+	}
+	if (scale == 3) {
+		scale = (unsigned)bits(instruction, 11, 10); /* LD1R and its like */
+	} else if (scale == 2) {
+		scale += (unsigned)bits(instruction, 10, 10);
+	}
+	return (uint8_t)(per_lane << scale);
+}
+
 static bool decode_structure(struct machine *machine, uint32_t instruction, struct load_store *access)
 {
 	access->store = !bits(instruction, 22, 22);
 	access->mode = bits(instruction, 23, 23) ? MODE_POST : MODE_NONE;
 	access->elements = 0; /* good for the address only: no device is accessed this way */
+	access->span = structure_span(instruction);
 	set_address(machine, access, 0);
 	return true;
 }
@@ -203,6 +222,7 @@ bool load_store_decode(struct machine *machine, uint32_t instruction, uint64_t p
 {
 	bool known = decode(machine, instruction, pc, access);
 
+	access->span = access->elements ? (uint8_t)(access->size * access->elements) : access->span;
 	access->far = access->zero_block ? x_or_zero(machine, access->rt) : access->address;
 	return known;
 }

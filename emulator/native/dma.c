@@ -63,6 +63,7 @@ static enum bus_result from_memory(struct machine *machine, const struct dma_cha
 	enum bus_result result = bus_read(machine, burst->output, master, data, burst->bytes);
 
 	if (result == BUS_OK) {
+		debug_accessed(machine, burst->output, burst->bytes, false);
 		memcpy(dma->medium + burst->position, data, burst->bytes);
 	}
 	return result;

@@ -423,6 +423,7 @@ struct load_store {
 	bool zero_block;          /* DC ZVA */
 	uint8_t size;             /* bytes of one element */
 	uint8_t elements;         /* registers that take part, from rt */
+	uint8_t span;             /* bytes of all that it accesses, from address on; 0: none */
 	uint8_t rt, rt2, rn, rs;
 	enum address_mode mode;
 	uint64_t address;

@@ -52,7 +52,7 @@ void memory_written(struct machine *machine, uint64_t address, uint64_t bytes)
 		uint64_t page = (address - memory->base) >> PAGE_SHIFT;
 
 		memory->dirty[page / 64] |= UINT64_C(1) << page % 64;
-		debug_written(machine, address, bytes);
+		debug_accessed(machine, address, bytes, true);
 		if (memory->code[page / 64] >> page % 64 & 1) {
 			memory->code[page / 64] &= ~(UINT64_C(1) << page % 64);
 			core_forget_code(machine, address & PAGE_MASK);

@@ -42,6 +42,7 @@ static enum outcome access_part(struct machine *machine, const struct load_store
 		if (store) {
 			memory_written(machine, translation.address, bytes);
 		}
+		debug_core_accessed(machine, address, translation.address, bytes, store);
 		return DONE;
 	}
 	if (result == BUS_OK && !fits_device(access)) {
@@ -66,6 +67,7 @@ static enum outcome access_part(struct machine *machine, const struct load_store
 	if (!store) {
 		memcpy(data, &value, bytes);
 	}
+	debug_core_accessed(machine, address, translation.address, bytes, store);
 	return DONE;
 }
 

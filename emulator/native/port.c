@@ -61,6 +61,8 @@ static enum bus_result find(struct port *port, uint64_t address, uint64_t bytes,
 		refuse_external(port, write, address);
 	} else if (result == BUS_OK && target->host && write) {
 		memory_written(port->machine, translation.address, bytes);
+	} else if (result == BUS_OK) {
+		debug_accessed(port->machine, translation.address, bytes, write);
 	}
 	return result;
 }

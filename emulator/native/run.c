@@ -405,6 +405,8 @@ enum stop_reason core_run(struct machine *machine, uint64_t instruction_limit)
 	running = machine;
 	machine->core.lost = false;
 	machine->core.stuck = 0;
+	machine->core.caught_at = 0; /* the block hook finds it again: registers may be others now */
+	debug_begin(machine);
 	sigaction(SIGINT, &action, &previous_interrupt);
 	if (previous_interrupt.sa_handler == SIG_IGN) {
 		sigaction(SIGINT, &previous_interrupt, NULL); /* who started us wants it so */

@@ -195,7 +195,9 @@ static void virtual_interface(struct gic_virtual *virtual, struct stream *stream
 
 static void gic(struct gic *gic, struct stream *stream)
 {
-	FIELD_OF(stream, gic->present);
+	bool present = put(stream, gic->present, 1);
+
+	stream->failed |= present != gic->present;
 	for (unsigned i = 0; i < GIC_INTERRUPTS && gic->present; i++) {
 		struct gic_interrupt *interrupt = &gic->interrupt[i];
 
@@ -266,7 +268,7 @@ static void tlb_entry(struct tlb_entry *entry, struct stream *stream)
 	FIELD_OF(stream, entry->shareability);
 	FIELD_OF(stream, entry->global);
 	FIELD_OF(stream, entry->non_secure);
-	stream->failed |= stream->direction == RESTORE && entry->regime >= REGIMES;
+	stream->failed |= stream->direction == RESTORE && (entry->regime >= REGIMES || entry->shift >= 64);
 }
 
 /* An index and a value for each element that is not zero, and an index past the end. */
@@ -304,10 +306,11 @@ static void restore_tlb_entries(struct tlb *tlb, uint64_t capacity, struct strea
 	free(tlb->entries);
 	tlb->entries = entries;
 	tlb->capacity = capacity;
-	for (;;) {
+	for (uint64_t count = 0;; count++) {
 		uint64_t index = put(stream, 0, 8);
 
 		if (stream->failed || index >= capacity) {
+			stream->failed |= count != tlb->used || count > capacity / 2; /* look-ups end at a free slot */
 			return;
 		}
 		tlb_entry(&entries[index], stream);
@@ -382,6 +385,7 @@ static void dma(struct machine *machine, struct stream *stream)
 		FIELD_OF(stream, channel->error);
 		FIELD_OF(stream, channel->burst.translated);
 		FIELD_OF(stream, channel->burst.bytes);
+		stream->failed |= channel->burst.bytes > DMA_BURST_BYTES;
 		FIELD_OF(stream, channel->burst.input);
 		FIELD_OF(stream, channel->burst.output);
 		FIELD_OF(stream, channel->burst.position);
@@ -464,6 +468,8 @@ bool state_restore(struct machine *machine, const uint8_t *bytes, uint64_t count
 	machine->core.registers.valid = false;
 	machine->core.scrubbed_count = 0;
 	machine->core.trap.status = FSC_NONE;
+	machine->core.float_traps = FLOAT_TRAPS_UNKNOWN;
+	debug_restored(machine);
 	core_forget_all_code(machine);
 	core_flush(machine);
 	if (machine->gic.present) {
