@@ -59,6 +59,8 @@ void machine_add_device(struct machine *machine, int device, uint64_t base, uint
 bool machine_add_flash(struct machine *machine, uint64_t base, uint64_t bytes);
 /* Reads and fetches of a flash device see its memory, or its registers. */
 void machine_show_array(struct machine *machine, int device, bool shown);
+/* Stores wait for the bus's answer, as on QEMU: one that it refuses is a data abort, not an SError. */
+void machine_let_stores_wait(struct machine *machine);
 /* Physical memory as the boot ROM or a test sees it: no filter. False: not memory. */
 bool memory_read(struct machine *machine, uint64_t address, void *data, uint64_t bytes);
 bool memory_write(struct machine *machine, uint64_t address, const void *data, uint64_t bytes);

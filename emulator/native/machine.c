@@ -81,6 +81,11 @@ void machine_show_array(struct machine *machine, int device, bool shown)
 	}
 }
 
+void machine_let_stores_wait(struct machine *machine)
+{
+	machine->stores_wait = true;
+}
+
 void machine_callback_failed(struct machine *machine)
 {
 	machine->callback_failed = true;

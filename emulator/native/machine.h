@@ -338,6 +338,7 @@ struct machine {
 	struct event *events;
 	uint64_t event_count;
 	bool callback_failed;
+	bool stores_wait; /* for the bus's answer */
 	char error[160];
 };
 

@@ -19,7 +19,10 @@ static bool fits_device(const struct load_store *access)
 	return !access->zero_block && !(access->address & (access->size - 1));
 }
 
-/* Within one page. A store that the bus refuses is an SError: it has left the core when the answer comes back. */
+/*
+ * Within one page. A store that the bus refuses is an SError: it has left the core when the answer comes back. On a
+ * board where stores wait for the answer it is a data abort.
+ */
 static enum outcome access_part(struct machine *machine, const struct load_store *access, uint64_t address,
 				unsigned level, uint8_t *data, unsigned bytes)
 {
@@ -57,7 +60,7 @@ static enum outcome access_part(struct machine *machine, const struct load_store
 	if (machine->callback_failed) {
 		return ABORTED; /* the device's model failed, not the device: the instruction is not executed */
 	}
-	if (result == BUS_ERROR && store) {
+	if (result == BUS_ERROR && store && !machine->stores_wait) {
 		machine->core.serror_pending = true;
 		return DONE;
 	}

@@ -15,6 +15,7 @@ from emulator.devices.tzc400 import Region
 from emulator.devices.uart import Uart
 from emulator.machine import Machine, MmioDevice
 from emulator.memory_map import VIRT_COUNTER_HZ, Window
+from emulator.native import lib
 
 from .console import Console, Source
 from .empty import EmptyPci, EmptyVirtioSlots
@@ -81,6 +82,7 @@ def populate(machine: Machine, source: Source, listener: Listener, *, clock_star
     """
     events, end = NativeEvents(machine.native), End(machine.halt)
     _open_filters(machine)
+    lib.machine_let_stores_wait(machine.native)
 
     def seconds() -> int:
         return machine.instructions // VIRT_COUNTER_HZ

@@ -75,12 +75,6 @@ KNOWN = (
         ("stage2/input-wider-than-output-*",),
     ),
     Known(
-        "Stores that the bus refuses",
-        "A store has left the core when the bus answers, so we report it as an asynchronous SError, which an"
-        " implementation may; here it is masked and stays pending. QEMU takes a synchronous data abort.",
-        ("stage1/*-nothing-there-*-write",),
-    ),
-    Known(
         "Alignment checks",
         "The engine performs loads and stores inline and checks the alignment of exclusives only: SCTLR_ELx.A and the"
         " rule for load-acquire and store-release have no effect. A check would cost a call for every access.",
