@@ -58,6 +58,13 @@ bool float_trap_in_block(struct machine *machine, uint64_t start, uint64_t bytes
 /* Code, its translation or what decides about traps has changed, or the level has, unseen. */
 void float_traps_forget(struct core *core);
 void float_trap_take(struct machine *machine);
+/* An MRS or MSR of the performance monitors; false: none of those that are ours, or not permitted. */
+bool pmu_read(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t *value);
+bool pmu_write(struct machine *machine, const uc_arm64_cp_reg *reg, uint64_t value);
+/* The level that takes it by MDCR_ELx.TPM, as of the cycle counter; 0: none. */
+unsigned pmu_hypervisor_trap(struct machine *machine);
+/* The level that takes a trap of such an access; 0: it is permitted, or none. */
+unsigned pmu_trap_target(struct machine *machine, const uc_arm64_cp_reg *reg, bool read);
 bool core_add_hooks(struct machine *machine);
 /*
  * Call back, with `user`, before each instruction from `first` to `last`; the callback may stop the

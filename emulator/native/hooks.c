@@ -197,6 +197,12 @@ static bool is_time(const uc_arm64_cp_reg *reg)
 	return reg->crn == 14 || reg->crn == 9;
 }
 
+/* PMEVCNTR4_EL0 and the like: the engine cannot go on behind an access to a register that it does not know. */
+static bool is_lacking(const uc_arm64_cp_reg *reg)
+{
+	return reg->op1 == 3 && reg->crn == 14 && (reg->crm == 8 || reg->crm == 12) && reg->op2 >= 4;
+}
+
 static bool is_isr(const uc_arm64_cp_reg *reg)
 {
 	return reg->op0 == 3 && reg->op1 == 0 && reg->crn == 12 && reg->crm == 1 && reg->op2 == 0;
@@ -219,7 +225,8 @@ static uint32_t on_mrs(uc_engine *engine, uc_arm64_reg target, const uc_arm64_cp
 		value = sysreg(machine, HCR_EL2);
 	} else if (is_cbar(reg) && current_level(machine) > 0) {
 		value = PERIPHERAL_BASE;
-	} else if (!is_time(reg) || !time_read(machine, reg, time_now(machine), &value)) {
+	} else if (!is_time(reg) || is_lacking(reg) ||
+		   !(time_read(machine, reg, time_now(machine), &value) || pmu_read(machine, reg, &value))) {
 		return 0;
 	}
 	uc_reg_write(engine, (int)target, &value);
@@ -254,11 +261,11 @@ static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp
 		returns_on_write(machine, reg, value);
 		return core_is_hcr(reg) && write_hcr(machine, value);
 	}
-	if (!is_time(reg)) {
+	if (!is_time(reg) || is_lacking(reg)) {
 		return 0;
 	}
 	uc_reg_read(engine, (int)source, &value);
-	return time_write(machine, reg, time_now(machine), value);
+	return time_write(machine, reg, time_now(machine), value) || pmu_write(machine, reg, value);
 }
 
 /* HCR_EL2.TTLB, and translation for an EL2 that Secure state has not: the engine takes the exception. */

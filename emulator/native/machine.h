@@ -261,6 +261,16 @@ struct float_free {
 	bool returns; /* ends with an ERET */
 };
 
+#define PMU_COUNTERS 6
+
+/* What the performance monitors hold: a bit for each counter, the cycle counter's is 31. */
+struct pmu {
+	uint32_t control; /* PMCR_EL0, what can be written of it */
+	uint32_t enabled, overflows, interrupts;
+	uint32_t count[PMU_COUNTERS];
+	uint32_t type[PMU_COUNTERS];
+};
+
 struct core {
 	uc_engine *engine;
 	uc_context *engine_context; /* scratch for engine_exception */
@@ -274,6 +284,7 @@ struct core {
 	bool forgetting;          /* the engine looks an address up only to drop its code */
 	bool halted;
 	bool serror_pending;
+	struct pmu pmu;
 	bool was_below_el3;       /* or is about to be: an ERET is prepared */
 	enum { FLOAT_TRAPS_UNKNOWN, FLOAT_TRAPS_NOWHERE, FLOAT_TRAPS_BELOW_EL3, FLOAT_TRAPS_EVERYWHERE } float_traps;
 	uint8_t float_level;      /* while they are armed: the exception level, or LEVEL_UNKNOWN */

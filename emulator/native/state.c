@@ -171,6 +171,14 @@ static void core_fields(struct machine *machine, struct stream *stream)
 	FIELD_OF(stream, core->serror_pending);
 	FIELD_OF(stream, core->doubtful_returns);
 	FIELD_OF(stream, core->was_below_el3);
+	FIELD_OF(stream, core->pmu.control);
+	FIELD_OF(stream, core->pmu.enabled);
+	FIELD_OF(stream, core->pmu.overflows);
+	FIELD_OF(stream, core->pmu.interrupts);
+	for (unsigned i = 0; i < PMU_COUNTERS; i++) {
+		FIELD_OF(stream, core->pmu.count[i]);
+		FIELD_OF(stream, core->pmu.type[i]);
+	}
 	for (unsigned i = 0; i < TIMERS; i++) {
 		FIELD_OF(stream, core->timer[i].control);
 	}

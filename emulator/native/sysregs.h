@@ -2,6 +2,10 @@
 #ifndef SYSREGS_H
 #define SYSREGS_H
 
+#define MDSCR_EL1 2, 0, 0, 2, 2
+#define PMSELR_EL0 3, 3, 9, 12, 5
+#define MDCR_EL2 3, 4, 1, 1, 1
+#define MDCR_EL3 3, 6, 1, 3, 1
 #define SCTLR_EL1 3, 0, 1, 0, 0
 #define CPACR_EL1 3, 0, 1, 0, 2
 #define TTBR0_EL1 3, 0, 2, 0, 0

@@ -83,7 +83,7 @@ static bool is_permitted(struct machine *machine, const uc_arm64_cp_reg *reg)
 		return level == 3 || (level == 1 && !(scr & SCR_NS) && scr & SCR_ST);
 	}
 	if (is_cycle_counter(reg)) {
-		return level > 0 || sysreg(machine, PMUSERENR_EL0) & PMUSERENR_EN_CR;
+		return (level > 0 || sysreg(machine, PMUSERENR_EL0) & PMUSERENR_EN_CR) && !pmu_hypervisor_trap(machine);
 	}
 	return level >= 2 ||
 	       ((level == 1 || sysreg(machine, CNTKCTL_EL1) & el0_permit(reg)) && el2_permits(machine, reg, level));
