@@ -150,7 +150,7 @@ def test_an_image_that_does_not_end_is_stopped_with_124(tmp_path: Path, capfd: p
     ("source", "words"),
     [
         ("nop\n.word 0", ["EL3", "0x200", "undefined instruction", "at 0x48000004", "1 instructions"]),
-        ("mov x1, #0x20000000\nstr x1, [x1]", ["EL3", "data abort: write, external abort", "at 0x48000004"]),
+        ("mov x1, #0x0c000000\nstr x1, [x1]", ["EL3", "data abort: write, external abort", "at 0x48000004"]),
         (
             "mov x0, #0x30000000\nldr x1, =0x0c000000\nmsr vbar_el3, x1\nldr x2, [x1]",
             ["EL3", "0xc000200", "external abort", "at 0x4800000c"],
