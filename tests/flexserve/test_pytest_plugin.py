@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TEST = """
 def test_flow(flexserve_system, golden_trace):
@@ -18,18 +20,13 @@ def test_flow(flexserve_system, golden_trace):
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makepyfile(TEST)
     return pytester
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_inprocess(*(() if is_installed() else ("-p", "flexserve.pytest_plugin")), *arguments)
-
-
-def is_installed() -> bool:
-    from importlib.metadata import entry_points
-
-    return any(entry.value == "flexserve.pytest_plugin" for entry in entry_points(group="pytest11"))
+    return project.runpytest_subprocess("-p", "flexserve.pytest_plugin", *arguments)
 
 
 def test_flow_without_a_golden_trace_fails_with_the_way_out(project: pytest.Pytester) -> None:
@@ -49,7 +46,7 @@ def test_flow_is_held_against_its_trace(project: pytest.Pytester) -> None:
 
 
 def test_update_is_refused_in_ci(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(os.environ, "CI", "true")
+    monkeypatch.setenv("CI", "true")
     result = run(project, "--update-golden")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*refused in CI*"])
