@@ -53,8 +53,8 @@ after_wait:
 class Interrupted(Guest):
     """A guest with a GIC that signals every interrupt: group 0 as FIQ, group 1 as IRQ."""
 
-    def __init__(self) -> None:
-        super().__init__(SOURCE)
+    def __init__(self, source: str = SOURCE) -> None:
+        super().__init__(source)
         self.gic = Gic(NativeGic(self.machine.native))
         for window, frame in self.gic.frames:
             self.machine.attach(window, frame)
@@ -243,3 +243,59 @@ def test_a_step_is_an_instruction_or_an_interrupt(guest: Interrupted) -> None:
         places.append(guest.core.pc)
     vector = VECTORS[1] + SAME_LEVEL + IRQ
     assert places == [guest.at("unmask") + 4, guest.at("after_unmask"), vector, vector + 4]
+
+
+TICKING = """
+tick:   mrs x9, elr_el1
+        str x9, [x10], #8
+        ldr w9, [x11, #0x0c]
+        mov x12, #{period}
+        msr cntv_tval_el0, x12
+        str w9, [x11, #0x10]
+        eret
+.balign 0x800
+table:  .space 0x280
+        b tick
+        .balign 0x80
+.balign 0x800
+work:   mov x1, #0
+1:      add x1, x1, #1
+        tbz x1, #2, 2f
+        msr daifset, #2
+        eor x2, x2, x1, ror #7
+        madd x3, x2, x1, x3
+        msr daifclr, #2
+2:      ldr w4, [x11, #0x18]
+        add x3, x3, x4
+        tbz x1, #5, 1b
+        isb
+        b 1b
+"""
+LOG = 0x4300_0000
+
+
+def ticks(period: int, slices: int, length: int) -> tuple[bytes, list[int], int]:
+    """What a kernel with a ticking timer has logged and computed after ``length`` instructions, run in slices."""
+    guest = Interrupted(TICKING.format(period=period))
+    try:
+        guest.use(VIRTUAL_TIMER)
+        guest.enter("work", 1, masked=0)
+        guest["VBAR_EL1"] = guest.at("table")
+        guest.core.x[10], guest.core.x[11] = LOG, GICC
+        guest["CNTV_CVAL_EL0"] = guest.machine.instructions + period
+        guest["CNTV_CTL_EL0"] = 1
+        end = guest.machine.instructions + length
+        while guest.machine.instructions < end:
+            guest.machine.run(min(end, guest.machine.instructions + slices))
+        log = guest.machine.read_physical(LOG, guest.core.x[10] - LOG)
+        return log, [guest.core.x[index] for index in range(31)], guest.core.pc
+    finally:
+        guest.machine.close()
+
+
+@pytest.mark.parametrize("period", [11, 97, 1000])
+def test_a_ticking_kernel_does_the_same_however_its_run_is_cut(period: int) -> None:
+    whole = ticks(period, 10_000, 3000)
+    assert len(whole[0]) // 8 >= 3000 // (period + 30)
+    for slices in (1, 2, 7, 100):
+        assert ticks(period, slices, 3000) == whole
