@@ -43,7 +43,7 @@ KNOWN = (
     ),
     Known(
         "HVC in EL3",
-        "It targets EL3 (Arm ARM, HVC; AArch64.CallHypervisor). QEMU 7.2 goes down to EL2, later versions do not.",
+        "It targets EL3 (Arm ARM, HVC; AArch64.CallHypervisor). QEMU 7.2 goes down to EL2.",
         ("hvc/el3-*",),
     ),
     Known(
