@@ -154,11 +154,12 @@ unsigned gic_acknowledge(struct machine *machine, bool secure)
 {
 	struct gic *gic = &machine->gic;
 	unsigned id = gic_highest_pending(gic, secure);
-	struct gic_interrupt *interrupt = &gic->interrupt[id];
+	struct gic_interrupt *interrupt;
 
 	if (id >= GIC_INTERRUPTS) {
 		return id;
 	}
+	interrupt = &gic->interrupt[id];
 	if (interrupt->priority >= gic_running_priority(gic)) {
 		return GIC_SPURIOUS;
 	}

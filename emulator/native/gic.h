@@ -87,7 +87,18 @@ bool gic_distributor_write(struct gic *gic, uint64_t offset, unsigned size, bool
 bool gic_interface_read(struct machine *machine, uint64_t offset, bool secure, uint32_t *value);
 bool gic_interface_write(struct machine *machine, uint64_t offset, bool secure, uint32_t value);
 
+#define GIC_VIRTUAL_LEAST_POINT 2 /* of GICV_BPR; GICV_ABPR is one more */
+
 void gic_virtual_reset(struct gic_virtual *virtual);
+uint32_t gic_virtual_ended(const struct gic_virtual *virtual);       /* GICH_EISR */
+uint32_t gic_virtual_empty(const struct gic_virtual *virtual);       /* GICH_ELRSR */
+uint32_t gic_virtual_maintenance(const struct gic_virtual *virtual); /* GICH_MISR */
+unsigned gic_virtual_running_priority(const struct gic_virtual *virtual);
+/* `alias`: by the registers for group 1, AHPPIR, AIAR. */
+unsigned gic_virtual_highest_pending(const struct gic_virtual *virtual, bool alias);
+unsigned gic_virtual_acknowledge(struct machine *machine, bool alias);
+void gic_virtual_end(struct gic *gic, unsigned id);
+void gic_virtual_deactivate(struct gic *gic, unsigned id);
 void gic_virtual_update(struct machine *machine);
 bool gic_virtual_read(struct machine *machine, enum gic_frame frame, uint64_t offset, uint32_t *value);
 bool gic_virtual_write(struct machine *machine, enum gic_frame frame, uint64_t offset, uint32_t value);
