@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from emulator.devices.trusted import NAME_BYTES, fuse_key
@@ -36,22 +34,3 @@ def check_target(source: Path, target: Path) -> None:
         raise UserError(f"{target} is no regular file: name another")
     if target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"{target} is the model itself: name another file for its package")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all. Raises UserError."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        side = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            side.chmod(0o644)
-            side.replace(path)
-        except BaseException:
-            side.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; name another file") from error

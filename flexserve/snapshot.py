@@ -26,6 +26,7 @@ from emulator.supervision.records import dump_events, dump_log, load_events, loa
 from .errors import UserError
 from .identity import firmware_digest
 from .recipe import Recipe, read
+from .whole_file import whole_file
 
 FORMAT, VERSION = "flexserve snapshot", 1
 HEADER, LOG, EVENTS, NOTICES = "header.json", "log.json", "events.json", "notices.json"
@@ -57,15 +58,9 @@ def save(path: Path, recipe: Recipe, timeline: Timeline) -> None:
         EDITS: _dump([[list(position), _dump_edit(edit)] for position, edit in moment.edits]),
         STATE: state.getvalue(),
     }
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in members.items():
-                archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: {error.strerror}") from error
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
 
 
 def load(path: Path) -> tuple[Recipe, Timeline]:

@@ -13,7 +13,7 @@ from emulator.stops import Position
 from emulator.world import World
 from emulator.world_port import WorldPort
 
-from .log import GotLost, Log, Ran
+from .log import GotLost, Log, Mode, Ran
 from .logged import LoggedCore, LoggedEvents, LoggedPort
 
 NO_LIMIT = (1 << 64) - 1
@@ -78,7 +78,7 @@ class SupervisedMachine(Machine):
         if self._log.is_repeating:
             if not self._log.is_used_up:
                 return self._rerun()
-            self._log.mode = self._log.mode.WATCHER
+            self._log.mode = Mode.WATCHER
             self._supervisor.pause(Arrived())
         with self._log.watched():
             outcome = self._run_to_a_drivers_stop(until)

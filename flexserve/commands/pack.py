@@ -9,7 +9,8 @@ import click
 
 from emulator.memory_map import PAGE_SIZE
 from flexserve.commands.parameters import U32, as_json, device_id
-from flexserve.pack import check_target, pack_gguf, write_whole
+from flexserve.pack import check_target, pack_gguf
+from flexserve.whole_file import whole_file
 from sworld.package import Package
 
 
@@ -24,7 +25,8 @@ def pack(source: Path, target: Path, device_id: int, version: int, slot: str | N
     """Encrypt a Llama-architecture GGUF for a device."""
     check_target(source, target)
     content = pack_gguf(source, device_id=device_id, version=version, slot=slot)
-    write_whole(target, content)
+    with whole_file(target) as file:
+        file.write(content)
     identity = Package.identify(content)
     facts = {"slot": identity.name, "version": version, "device_id": device_id, "pages": len(content) // PAGE_SIZE}
     if as_json:

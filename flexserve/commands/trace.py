@@ -21,9 +21,10 @@ from flexserve.export.formats import FORMATS, Job
 from flexserve.identity import firmware_digest
 from flexserve.recipe import Recipe, parse, read
 from flexserve.trace.difference import difference
-from flexserve.trace.file import EVENTS, Trace, load, save, whole_file
+from flexserve.trace.file import EVENTS, Trace, load, save
 from flexserve.trace.record import record as record_trace
 from flexserve.trace.select import Selection
+from flexserve.whole_file import whole_file
 
 DIFFERENT = 1  # exit status
 STYLES = {

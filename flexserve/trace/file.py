@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from flexserve.errors import UserError
+from flexserve.whole_file import whole_file
 
 FORMAT, VERSION = "flexserve trace", 1
 FIRST_LINE = f"# {FORMAT} {VERSION}"
@@ -76,24 +73,6 @@ def save(path: Path, trace: Trace) -> None:
     """Raises UserError."""
     with whole_file(path) as file:
         file.write(trace.text().encode())
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Afterwards the file has what was written, or after an exception what it had before. Raises UserError."""
-    try:
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def _sort(line: str, header: dict[str, object], events: list[str], endings: list[str]) -> None:

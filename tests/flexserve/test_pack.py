@@ -13,7 +13,8 @@ from emulator.memory_map import PAGE_SIZE
 from flexserve import cli
 from flexserve.errors import UserError
 from flexserve.model_file import load_model
-from flexserve.pack import model_id, write_whole
+from flexserve.pack import model_id
+from flexserve.whole_file import whole_file
 from sworld.package import HEADER_SIZE, NotGenuine, Package, open_chunk
 from tests.flexserve.gguf_models import Recipe
 
@@ -96,8 +97,8 @@ def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "out.flex", b"content")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "out.flex") as file:
+        file.write(b"content")
     assert list(tmp_path.iterdir()) == []
 
 
