@@ -136,6 +136,7 @@ void debug_watched_instruction(struct machine *machine, const struct load_store 
 
 	debug->alone = true;
 	debug->meets = false;
+	debug->leaving = core_read_register(machine, REGISTER_PC); /* its breakpoint has been passed, once */
 	for (unsigned i = 0; access && access->span && !debug->meets && i < debug->watchpoints; i++) {
 		const struct watchpoint *watch = &debug->watchpoint[i];
 		struct translation translation = {.address = access->address};

@@ -17,7 +17,10 @@ struct position {
 };
 
 void debug_position(struct machine *machine, struct position *position);
-/* core_run stops (STOP_STEP) after one instruction or one exception entry, whichever ends first. */
+/*
+ * core_run stops (STOP_STEP) after one instruction or one exception entry. What takes an exception ends at its vector: SVC,
+ * HVC and SMC count as executed and lead to (n + 1, 1); an instruction that faults does not, and leads to (n, 1).
+ */
 void debug_step(struct machine *machine, bool on);
 /* core_run stops (STOP_BREAKPOINT) before the instruction at this virtual address. */
 bool debug_break(struct machine *machine, uint64_t address);

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from emulator.devices.board import populate
 from emulator.devices.storage import Command
@@ -107,6 +109,48 @@ def test_stopped_run_is_the_run(machine: Machine, prepare: Callable[[Machine], N
     assert everything(machine, stopped) == expected
 
 
+@given(
+    breakpoints=st.sets(st.sampled_from(range(at("_start"), at("done"), 4)), max_size=4),
+    watches=st.lists(
+        st.builds(
+            Watch,
+            st.integers(DATA, DATA + 64),
+            st.integers(1, 64),
+            st.booleans(),
+            st.booleans(),
+            physical=st.booleans(),
+        ),
+        max_size=3,
+    ),
+    kinds=st.sets(st.sampled_from([EventKind.SMC, EventKind.EXCEPTION, EventKind.SMC_RETURN])),
+    slices=st.lists(st.integers(1, 80), max_size=5),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_stops_change_the_run(
+    breakpoints: set[int], watches: list[Watch], kinds: set[EventKind], slices: list[int]
+) -> None:
+    def watched(machine: Machine) -> None:
+        for address in breakpoints:
+            machine.stops.break_at(address)
+        for watch in watches:
+            machine.stops.watch(watch)
+        machine.stops.stop_on(kinds)
+        for length in slices:
+            if machine.run(min(machine.instructions + length, 100)).reason is not StopReason.BUDGET:
+                machine.stops.leave()
+        finish(machine)
+        machine.stops.clear()
+
+    outcomes = []
+    for run in (finish, watched):
+        with closing(bare_machine()) as machine:
+            image = assemble(CODE)
+            machine.load(image)
+            machine.reset(image.entry)
+            outcomes.append(everything(machine, run))
+    assert outcomes[0] == outcomes[1]
+
+
 def test_every_step_leads_to_a_later_position(machine: Machine) -> None:
     machine.stops.step(True)
     positions = [machine.position]
@@ -116,14 +160,25 @@ def test_every_step_leads_to_a_later_position(machine: Machine) -> None:
     assert {position.entries for position in positions} == {0, 1}
 
 
-def test_step_of_an_instruction_that_is_an_exception_ends_at_the_vector(machine: Machine) -> None:
-    machine.stops.break_at(at("called") - 4)
-    machine.run()
-    before = machine.position
-    machine.stops.clear()
-    machine.stops.step(True)
-    assert machine.run().pc == at("vectors") + 0x200
-    assert machine.position in (Position(before.instructions + 1, 1), Position(before.instructions, 1))
+@pytest.mark.parametrize(
+    ("instruction", "executed"), [("smc #2", 1), ("svc #1", 1), ("udf #0", 0), ("ldr x0, [x3]", 0)]
+)
+def test_step_of_what_takes_an_exception_ends_at_the_vector(instruction: str, executed: int) -> None:
+    image = assemble(
+        "_start: adr x1, vectors\n msr vbar_el3, x1\n mov x3, #0xf00000000\n"
+        f"here: {instruction}\n .balign 0x800\n vectors: .space 0x200\n b ."
+    )
+    with closing(bare_machine()) as machine:
+        machine.load(image)
+        machine.reset(image.entry)
+        machine.stops.step(True)
+        while machine.core.pc != image.symbols["here"]:
+            machine.run()
+        assert machine.position.entries == 0
+        before = machine.position.instructions
+        stop = machine.run()
+        assert (stop.reason, stop.pc) == (StopReason.STEP, image.symbols["vectors"] + 0x200)
+        assert machine.position == Position(before + executed, 1)
 
 
 def test_breakpoint_stops_before_its_instruction_each_time(machine: Machine) -> None:
