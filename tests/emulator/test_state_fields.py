@@ -27,10 +27,12 @@ NOT_STATE: dict[tuple[str, str], dict[str, str]] = {
         WATCHER: "watch_calls",
     },
     ("machine.h", "machine"): {
+        WIRING: "stores_wait",
         ELSEWHERE: "sram dram flash",  # as pages
         RUNNING: "callback_failed error",
         WATCHER: "instructions events event_kinds event_count",
     },
+    ("machine.h", "pmu"): {},
     ("machine.h", "timer"): {ELSEWHERE: "compare"},  # CVAL
     ("machine.h", "tzasc"): {},
     ("machine.h", "tzpc"): {},
