@@ -17,7 +17,9 @@ from .exec_image import Load
 
 NEVER = (1 << 64) - 1
 UNFINISHED = 124  # exit status, as timeout(1) has it
-LOOK_INTERVAL = VIRT_COUNTER_HZ // 100  # instructions between looks for input that the guest does not ask for
+# Instructions between looks for input that the guest does not ask for: some milliseconds of the host, for a stop that is
+# exact to the instruction costs one.
+LOOK_INTERVAL = VIRT_COUNTER_HZ // 4
 
 
 ENDINGS = {
