@@ -17,8 +17,8 @@ from .exec_image import Load
 
 NEVER = (1 << 64) - 1
 UNFINISHED = 124  # exit status, as timeout(1) has it
-# Instructions between looks for input that the guest does not ask for: some milliseconds of the host, for a stop that is
-# exact to the instruction costs one.
+# Instructions between looks for input that the guest does not ask for: some milliseconds of the host. Each look is a
+# stop that is exact to the instruction, which costs time.
 LOOK_INTERVAL = VIRT_COUNTER_HZ // 4
 
 
