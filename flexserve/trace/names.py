@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 
 from emulator.devices.device import Device
 from emulator.devices.smmu import Smmu
@@ -28,7 +29,10 @@ TLBIS = {
 STAGE2_TLBIS = {1: "IPAS2E1", 5: "IPAS2LE1"}
 INNER_SHAREABLE, STAGE2_SHAREABLE, STAGE2 = 3, 0, 4
 
+remembered = lru_cache(maxsize=1 << 14)  # the same few places and calls come over and over in a run
 
+
+@remembered
 def place(address: int, layout: DramLayout) -> str:
     """``dram+0x200000``, ``secure+0x1000``, ``TZASC+0x110``: a physical address by what is there."""
     if DRAM_BASE <= address < layout.end:
@@ -49,6 +53,7 @@ def place(address: int, layout: DramLayout) -> str:
     return f"{window.name}+{address - window.base:#x}" if window else f"{address:#x}"
 
 
+@remembered
 def register(device: int, offset: int) -> str:
     """``TZASC.REGION_ATTRIBUTES[1]``; an offset where nothing is declared."""
     window = device_windows()[device]
@@ -60,6 +65,7 @@ def register(device: int, offset: int) -> str:
     return f"{window.name}.{declared.name}{f'[{index}]' if declared.count > 1 else ''}"
 
 
+@remembered
 def tlbi(op1: int, crm: int, op2: int) -> str:
     """``VAE1IS``."""
     if op1 == STAGE2 and crm in (STAGE2_SHAREABLE, STAGE2):
@@ -69,12 +75,14 @@ def tlbi(op1: int, crm: int, op2: int) -> str:
     return f"{name}IS" if crm == INNER_SHAREABLE else name
 
 
+@remembered
 def state(entry: int) -> str:
     """An ownership entry."""
     name = member(PageState, entry & 7)
     return f"{name}|REVOKED" if entry & REVOKED else name
 
 
+@remembered
 def word(kind: Kind, value: int, layout: DramLayout) -> str:
     """An argument or a result, as its row of the SMC table says that it reads."""
     if kind is Kind.STATUS:
@@ -94,10 +102,12 @@ def results(call: Call, registers: tuple[int, ...], layout: DramLayout) -> str:
     return _pairs({name: word(kinds[name], value, layout) for name, value in call.results(registers).items()})
 
 
+@remembered
 def member(names: type[enum.IntEnum], value: int) -> str:
     return next((one.name for one in names if one == value), str(value))
 
 
+@remembered
 def where(world: int, level: int) -> str:
     """``normal.el1``."""
     return f"{World(world).name.lower()}.el{level}"
