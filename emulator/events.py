@@ -7,9 +7,9 @@ listens. Kinds and their arguments are those of ``enum event_kind`` in native/ap
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from emulator.native import ffi, lib
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from emulator.native._native import Machine as NativeMachine
 
 BATCH = 4096
+_RECORD = struct.Struct("=I4x9Q")  # struct event: kind, guest time, eight arguments
 
 
 class EventKind(enum.IntEnum):
@@ -45,11 +46,11 @@ class Filter(enum.IntEnum):
     DECODE = lib.FILTER_DECODE  # nothing decodes the address
 
 
+_KINDS = {int(kind): kind for kind in EventKind}
 AT_THE_END_OF_A_CALL = (EventKind.SMC_RETURN, EventKind.OWNERSHIP)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event at a guest time (instructions executed)."""
 
     kind: EventKind
@@ -98,8 +99,9 @@ class EventStream:
 
     def _recorded(self) -> Iterator[Event]:
         while count := lib.events_drain(self._machine, self._batch, BATCH):
-            for raw in self._batch[0:count]:
-                yield Event(EventKind(raw.kind), raw.instruction, tuple(raw.args))
+            records = ffi.buffer(self._batch, count * _RECORD.size)
+            for kind, instruction, *args in _RECORD.iter_unpack(records):
+                yield Event(_KINDS[kind], instruction, tuple(args))
 
     def _hand_on(self, event: Event) -> None:
         for kinds, listener in self._listeners:
