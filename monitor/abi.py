@@ -26,6 +26,9 @@ PAGES_PER_CALL = 64  # a call clips its range to this many pages
 MINIMUM_DEADLINE = 1_000_000  # ticks that a recall leaves the secure world at least
 MAX_CALL_INSTRUCTIONS = 16_384  # bound of what EL3 executes for a fast call; RECLAIM of a whole window comes closest
 SCAN_PAGES = 4096  # pages that one MEM_NEXT_* call looks at
+NPU_DRAIN_TICKS = 10_000_000  # how long a normal job may go on after the first NPU_ACQUIRE; then it is aborted
+DRIVER_TICKS = 100_000_000  # how long the driver context may run in one DRIVER_CALL
+MAX_SWITCH_INSTRUCTIONS = 16_384  # bound of what EL3 executes for NPU_ACQUIRE and NPU_RELEASE together
 
 
 class Status(enum.IntEnum):
@@ -38,9 +41,11 @@ class Status(enum.IntEnum):
     INVALID_PARAMETER = -3  # SMCCC
     DENIED = -16  # the page is never Flex-Mem
     WRONG_STATE = -17  # the page is Flex-Mem but not in the state that the call wants
-    BUSY = -18  # revoked pages are not acknowledged yet
+    BUSY = -18  # revoked pages are not acknowledged yet; what is asked for is in use
     NOT_DUE = -19  # FORCE before the recall's deadline
-    NOT_OWED = -20  # FORCE of more pages than are owed
+    NOT_OWED = -20  # FORCE of more pages than are owed, of an NPU that nobody asked back
+    FAULT = -21  # the driver context did what it may not, and was started afresh
+    TIMEOUT = -22  # the driver context did not return in time, and was started afresh
 
 
 class PageState(enum.IntEnum):
@@ -73,6 +78,8 @@ class Pending(enum.IntFlag):
     FIQ = 4
     RPC_REPLY = 8
     NEW_CALL = 16
+    NPU_RECALL = 32  # the normal world asked for the NPU back
+    NPU_REVOKED = 64  # it took the NPU by force; the next NPU_ACQUIRE acknowledges that
 
 
 class Feature(enum.IntEnum):
@@ -82,17 +89,24 @@ class Feature(enum.IntEnum):
     MINIMUM_DEADLINE = 1
     MAX_CALL_INSTRUCTIONS = 2
     SCAN_PAGES = 3
+    NPU_DRAIN_TICKS = 4
+    DRIVER_TICKS = 5
+    MAX_SWITCH_INSTRUCTIONS = 6
 
 
 FORCE = 1  # x3 of MEM_RECLAIM
 
 
+DRIVER_CONTEXT = 2  # number of the monitor's third context; the first two are numbered as World
+
+
 class Caller(enum.IntFlag):
-    """Worlds that may make a call; bit number = World = SCR_EL3.NS."""
+    """Contexts that may make a call; bit number = World = SCR_EL3.NS, but DRIVER_CONTEXT, whose NS is 1 as well."""
 
     SECURE = 1 << World.SECURE
     NORMAL = 1 << World.NORMAL
     BOTH = SECURE | NORMAL
+    DRIVER = 1 << DRIVER_CONTEXT
 
 
 class Kind(enum.Enum):
@@ -173,6 +187,8 @@ _value = Word("value", Kind.NUMBER, "the limit")
 _thread = Word("thread", Kind.NUMBER, "secure thread, as SECURE_RPC named it")
 _message = tuple(Word(f"message{index}", Kind.NUMBER, "passed on unchanged") for index in range(1, 6))
 _yielded = (Word("status", Kind.STATUS, "SUCCESS: done; RPC: the secure world asks for something"), *_message)
+_iova = Word("iova", Kind.ADDRESS, "address of the first page as the NPU's DMA has it, 4 KiB aligned, 32 bits")
+_answer = (Word("status", Kind.STATUS, "SUCCESS: the driver has returned"), *_message)
 
 _EXTENT_FAILS = (Status.INVALID_PARAMETER, Status.DENIED, Status.WRONG_STATE)
 
@@ -240,6 +256,33 @@ SECURE_READY = Call(0xF200_0002, "SECURE_READY", Caller.SECURE,
      Word("revocation_entry", Kind.ADDRESS, "where it is entered while revoked pages are unacknowledged")),
     (_status,), (Status.INVALID_PARAMETER, Status.WRONG_STATE),
     "Ends the secure world's boot, once. Comes back as the next entry.")
+NPU_MAP = Call(0xC700_0120, "NPU_MAP", Caller.SECURE, (_iova, _base, _pages), (_status, _done), _EXTENT_FAILS,
+    "Maps LOCKED pages for the NPU's DMA in secure mode, each at one IOVA only; those addresses must be free. Below the"
+    " size of DRAM, 4 GiB at most. A page that is released or taken by force is unmapped by that.")
+NPU_UNMAP = Call(0xC700_0121, "NPU_UNMAP", Caller.SECURE, (_iova, _pages), (_status, _done),
+    (Status.INVALID_PARAMETER,), "Unmaps what is mapped at these IOVAs; DMA in flight drained.")
+NPU_ACQUIRE = Call(0xC700_0122, "NPU_ACQUIRE", Caller.SECURE, (), (_status,), (Status.WRONG_STATE, Status.BUSY),
+    "Takes the NPU from the normal world: its registers at once, then streams and interrupts once no job is in flight."
+    " BUSY: a normal job still is, call again; after NPU_DRAIN_TICKS it is aborted. WRONG_STATE: it is secure already."
+    " Acknowledges NPU_REVOKED.")
+NPU_RELEASE = Call(0xC700_0123, "NPU_RELEASE", Caller.SECURE, (), (_status,), (Status.WRONG_STATE,),
+    "Gives the NPU back, scrubbed; a secure job in flight is aborted. Ends an NPU_ACQUIRE that was BUSY.")
+NPU_RECALL = Call(0xC700_0124, "NPU_RECALL", Caller.NORMAL,
+    (Word("ticks", Kind.NUMBER, "ticks from now, at least MINIMUM_DEADLINE"),),
+    (_status, Word("deadline", Kind.NUMBER, "CNTPCT_EL0 from which NPU_RECLAIM is allowed; 0: it is the caller's")),
+    (Status.INVALID_PARAMETER,), "Asks for the NPU back. A second one keeps the earlier deadline.")
+NPU_RECLAIM = Call(0xC700_0125, "NPU_RECLAIM", Caller.NORMAL, (), (_status,), (Status.NOT_OWED, Status.NOT_DUE),
+    "Takes a recalled NPU back by force after the deadline, scrubbed; a secure job in flight is aborted.")
+DRIVER_CALL = Call(0x7200_0010, "DRIVER_CALL", Caller.SECURE,
+    (Word("operation", Kind.NUMBER, "what the driver is asked for"), *_message[1:]), _answer,
+    (Status.WRONG_STATE, Status.BUSY, Status.FAULT, Status.TIMEOUT),
+    "Enters the driver context. WRONG_STATE: the NPU is not secure. BUSY: the driver has an interrupted call.")
+DRIVER_RETURN = Call(0xF200_0010, "DRIVER_RETURN", Caller.DRIVER, _message, (_status,), (Status.WRONG_STATE,),
+    "Returns from DRIVER_CALL. Comes back as the next entry.")
+DRIVER_READY = Call(0xF200_0011, "DRIVER_READY", Caller.DRIVER,
+    (Word("entry", Kind.ADDRESS, "where the driver context is entered, 4-byte aligned"),),
+    (_status,), (Status.INVALID_PARAMETER, Status.WRONG_STATE),
+    "Ends the driver context's boot, once; the secure world boots next. Comes back as the next entry.")
 # fmt: on
 
 CALLS = (
@@ -265,6 +308,15 @@ CALLS = (
     SECURE_DONE,
     SECURE_RPC,
     SECURE_READY,
+    NPU_MAP,
+    NPU_UNMAP,
+    NPU_ACQUIRE,
+    NPU_RELEASE,
+    NPU_RECALL,
+    NPU_RECLAIM,
+    DRIVER_CALL,
+    DRIVER_RETURN,
+    DRIVER_READY,
 )
 
 _BY_FUNCTION = {call.function: call for call in CALLS}

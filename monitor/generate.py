@@ -55,7 +55,8 @@ def _smc_header() -> Iterator[str]:
             "RECLAIM_FORCE": abi.FORCE,
         },
     )
-    yield from _defines("SMC_BY_", {caller: abi.Caller[caller].value for caller in ("SECURE", "NORMAL", "BOTH")})
+    callers = ("SECURE", "NORMAL", "BOTH", "DRIVER")
+    yield from _defines("SMC_BY_", {caller: abi.Caller[caller].value for caller in callers})
     yield ""
     yield "/* Who may make each call, and how many registers from x0 on carry its results. */"
     for call in abi.CALLS:

@@ -42,6 +42,12 @@ struct smc_result flex_features(const struct smc_args *args)
 		return (struct smc_result){{FLEX_SUCCESS, MAX_CALL_INSTRUCTIONS}};
 	case FEATURE_SCAN_PAGES:
 		return (struct smc_result){{FLEX_SUCCESS, SCAN_PAGES}};
+	case FEATURE_NPU_DRAIN_TICKS:
+		return (struct smc_result){{FLEX_SUCCESS, NPU_DRAIN_TICKS}};
+	case FEATURE_DRIVER_TICKS:
+		return (struct smc_result){{FLEX_SUCCESS, DRIVER_TICKS}};
+	case FEATURE_MAX_SWITCH_INSTRUCTIONS:
+		return (struct smc_result){{FLEX_SUCCESS, MAX_SWITCH_INSTRUCTIONS}};
 	default:
 		return smc_status(FLEX_INVALID_PARAMETER);
 	}

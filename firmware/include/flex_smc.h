@@ -24,6 +24,15 @@
 #define SMC_SECURE_DONE         0xf2000000
 #define SMC_SECURE_RPC          0xf2000001
 #define SMC_SECURE_READY        0xf2000002
+#define SMC_NPU_MAP             0xc7000120
+#define SMC_NPU_UNMAP           0xc7000121
+#define SMC_NPU_ACQUIRE         0xc7000122
+#define SMC_NPU_RELEASE         0xc7000123
+#define SMC_NPU_RECALL          0xc7000124
+#define SMC_NPU_RECLAIM         0xc7000125
+#define SMC_DRIVER_CALL         0x72000010
+#define SMC_DRIVER_RETURN       0xf2000010
+#define SMC_DRIVER_READY        0xf2000011
 
 #define FLEX_SUCCESS           0
 #define FLEX_RPC               1
@@ -35,6 +44,8 @@
 #define FLEX_BUSY              -18
 #define FLEX_NOT_DUE           -19
 #define FLEX_NOT_OWED          -20
+#define FLEX_FAULT             -21
+#define FLEX_TIMEOUT           -22
 
 #define PAGE_NORMAL    0
 #define PAGE_ALLOCATED 1
@@ -48,21 +59,29 @@
 #define REGION_MONITOR_CARVE_OUT 1
 #define REGION_SECURE_DRAM       2
 
-#define PENDING_REVOKED   1
-#define PENDING_RECALL    2
-#define PENDING_FIQ       4
-#define PENDING_RPC_REPLY 8
-#define PENDING_NEW_CALL  16
+#define PENDING_REVOKED     1
+#define PENDING_RECALL      2
+#define PENDING_FIQ         4
+#define PENDING_RPC_REPLY   8
+#define PENDING_NEW_CALL    16
+#define PENDING_NPU_RECALL  32
+#define PENDING_NPU_REVOKED 64
 
-#define FEATURE_PAGES_PER_CALL        0
-#define FEATURE_MINIMUM_DEADLINE      1
-#define FEATURE_MAX_CALL_INSTRUCTIONS 2
-#define FEATURE_SCAN_PAGES            3
+#define FEATURE_PAGES_PER_CALL          0
+#define FEATURE_MINIMUM_DEADLINE        1
+#define FEATURE_MAX_CALL_INSTRUCTIONS   2
+#define FEATURE_SCAN_PAGES              3
+#define FEATURE_NPU_DRAIN_TICKS         4
+#define FEATURE_DRIVER_TICKS            5
+#define FEATURE_MAX_SWITCH_INSTRUCTIONS 6
 
-#define PAGES_PER_CALL        64
-#define MINIMUM_DEADLINE      1000000
-#define MAX_CALL_INSTRUCTIONS 16384
-#define SCAN_PAGES            4096
+#define PAGES_PER_CALL          64
+#define MINIMUM_DEADLINE        1000000
+#define MAX_CALL_INSTRUCTIONS   16384
+#define SCAN_PAGES              4096
+#define NPU_DRAIN_TICKS         10000000
+#define DRIVER_TICKS            100000000
+#define MAX_SWITCH_INSTRUCTIONS 16384
 #define FLEX_VERSION_MAJOR 0x1
 #define FLEX_VERSION_MINOR 0x0
 #define SMCCC_VERSION      0x10005
@@ -77,6 +96,7 @@
 #define SMC_BY_SECURE 0x1
 #define SMC_BY_NORMAL 0x2
 #define SMC_BY_BOTH   0x3
+#define SMC_BY_DRIVER 0x4
 
 /* Who may make each call, and how many registers from x0 on carry its results. */
 #define SMC_SMCCC_VERSION_BY      3
@@ -123,5 +143,23 @@
 #define SMC_SECURE_RPC_RESULTS 1
 #define SMC_SECURE_READY_BY      1
 #define SMC_SECURE_READY_RESULTS 1
+#define SMC_NPU_MAP_BY      1
+#define SMC_NPU_MAP_RESULTS 2
+#define SMC_NPU_UNMAP_BY      1
+#define SMC_NPU_UNMAP_RESULTS 2
+#define SMC_NPU_ACQUIRE_BY      1
+#define SMC_NPU_ACQUIRE_RESULTS 1
+#define SMC_NPU_RELEASE_BY      1
+#define SMC_NPU_RELEASE_RESULTS 1
+#define SMC_NPU_RECALL_BY      2
+#define SMC_NPU_RECALL_RESULTS 2
+#define SMC_NPU_RECLAIM_BY      2
+#define SMC_NPU_RECLAIM_RESULTS 1
+#define SMC_DRIVER_CALL_BY      1
+#define SMC_DRIVER_CALL_RESULTS 6
+#define SMC_DRIVER_RETURN_BY      4
+#define SMC_DRIVER_RETURN_RESULTS 1
+#define SMC_DRIVER_READY_BY      4
+#define SMC_DRIVER_READY_RESULTS 1
 
 #endif
