@@ -58,6 +58,18 @@ class WorldPort:
     def store(self, va: int, width: int, value: int) -> None:
         self._check(lib.port_store(self.handle, va, width, value))
 
+    def access_all(self, accesses: tuple[tuple[int, int | None], ...]) -> tuple[int, ...]:
+        """Accesses of 4 bytes in order, a load where there is no value: what the loads gave."""
+        value = ffi.new("uint64_t *")
+        loaded = []
+        for va, stored in accesses:
+            if stored is not None:
+                self._check(lib.port_store(self.handle, va, 4, stored))
+                continue
+            self._check(lib.port_load(self.handle, va, 4, value))
+            loaded.append(int(value[0]))
+        return tuple(loaded)
+
     def is_zero(self, va: int, size: int) -> bool:
         """Whether every byte of the range is zero."""
         zero = ffi.new("bool *")

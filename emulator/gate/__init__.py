@@ -4,6 +4,7 @@ from emulator import costs
 
 from .actions import (
     ALL_ENTRIES,
+    AccessAll,
     Action,
     Argument,
     Charge,
@@ -20,6 +21,7 @@ from .actions import (
     Tlbi,
     Wait,
     Write,
+    access_all,
     charge,
     compute,
     counter,
@@ -41,6 +43,7 @@ from .thread import Flow, FlowFactory, Result, Sent, Thread
 __all__ = [
     "ALL_ENTRIES",
     "MEMORY_OPERATIONS",
+    "AccessAll",
     "Action",
     "Argument",
     "Arrival",
@@ -69,6 +72,7 @@ __all__ = [
     "Tlbi",
     "Wait",
     "Write",
+    "access_all",
     "charge",
     "compute",
     "costs",

@@ -76,6 +76,16 @@ class Store:
 
 
 @dataclass(frozen=True)
+class AccessAll:
+    """Device accesses of 4 bytes in this order: (address, value) is a store, (address, None) a load.
+
+    The reply holds what the loads gave. An abort ends the list; what came before it has happened.
+    """
+
+    accesses: tuple[tuple[int, int | None], ...]
+
+
+@dataclass(frozen=True)
 class Compute:
     """A declared native computation over virtual addresses; its result is one small integer."""
 
@@ -111,7 +121,19 @@ class Notice:
 
 
 Action: TypeAlias = (
-    Smc | Tlbi | Wait | Counter | Read | Write | Load | Store | Compute | Charge | Execute | Notice
+    Smc
+    | Tlbi
+    | Wait
+    | Counter
+    | Read
+    | Write
+    | Load
+    | Store
+    | AccessAll
+    | Compute
+    | Charge
+    | Execute
+    | Notice
 )
 Reply: TypeAlias = Registers | bytes | int | None
 
@@ -152,6 +174,13 @@ def load(va: int, width: int = 4) -> Generator[Action, Reply, int]:
 
 def store(va: int, value: int, width: int = 4) -> Generator[Action, Reply, None]:
     yield Store(va, width, value)
+
+
+def access_all(*accesses: tuple[int, int | None]) -> Generator[Action, Reply, Registers]:
+    """Many device accesses at the price of one action; what the loads among them gave."""
+    reply = yield AccessAll(accesses)
+    assert isinstance(reply, tuple)
+    return reply
 
 
 def compute(name: str, *arguments: Argument) -> Generator[Action, Reply, int]:

@@ -12,6 +12,7 @@ from emulator import costs
 from emulator.world_port import PortAbort, WorldPort
 
 from .actions import (
+    AccessAll,
     Argument,
     Charge,
     Compute,
@@ -128,7 +129,7 @@ class Runner:
                     self._pay()
                     return
 
-    def _perform(self, action: Read | Write | Load | Store | Compute | Charge | Counter) -> int:
+    def _perform(self, action: Read | Write | Load | Store | AccessAll | Compute | Charge | Counter) -> int:
         """Do ``action``, keep its result for the flow, and return its cost in instructions."""
         try:
             match action:
@@ -138,12 +139,8 @@ class Runner:
                 case Write(va, data):
                     self._port.write(va, data)
                     return costs.copy(len(data))
-                case Load(va, width):
-                    self._reply = self._port.load(va, width)
-                    return costs.MMIO_ACCESS
-                case Store(va, width, value):
-                    self._port.store(va, width, value)
-                    return costs.MMIO_ACCESS
+                case Load() | Store() | AccessAll():
+                    return self._access(action)
                 case Counter():
                     self._reply = self._clock()
                     return costs.COUNTER_READ
@@ -156,6 +153,17 @@ class Runner:
         except PortAbort as abort:
             self._reply = abort
             return costs.PORT_ACCESS
+
+    def _access(self, action: Load | Store | AccessAll) -> int:
+        match action:
+            case Load(va, width):
+                self._reply = self._port.load(va, width)
+            case Store(va, width, value):
+                self._port.store(va, width, value)
+            case AccessAll(accesses):
+                self._reply = self._port.access_all(accesses)
+                return costs.MMIO_ACCESS * len(accesses)
+        return costs.MMIO_ACCESS
 
     def _pay(self) -> None:
         stay = min(self._debt, costs.MAX_CHARGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -20,6 +21,7 @@ from emulator.gate import (
     Site,
     Thread,
     Write,
+    access_all,
     charge,
     compute,
     counter,
@@ -71,6 +73,15 @@ class FakePort:
 
     def store(self, va: int, width: int, value: int) -> None:
         self.write(va, value.to_bytes(width, "little"))
+
+    def access_all(self, accesses: tuple[tuple[int, int | None], ...]) -> tuple[int, ...]:
+        loaded = []
+        for va, value in accesses:
+            if value is None:
+                loaded.append(self.load(va, 4))
+            else:
+                self.store(va, 4, value)
+        return tuple(loaded)
 
 
 class Bench:
@@ -127,6 +138,26 @@ def test_every_action_is_performed_and_answered() -> None:
     assert bench.shown == [Notice("token", (3,), b"x")]
     assert [site for site, _ in bench.sites if site is not Site.BUSY] == [Site.TLBI, Site.IDLE, Site.SMC]
     assert bench.runner.journal == []
+
+
+def test_many_accesses_are_one_action_that_costs_what_they_cost() -> None:
+    def flow() -> Flow[int]:
+        loaded = yield from access_all((8, 0x11), (12, 0x22), (8, None), (8, 0x33), (12, None), (8, None))
+        assert loaded == (0x11, 0x22, 0x33)
+        return 0
+
+    bench = Bench()
+    bench.run(flow())
+    assert [2 * turns for _, turns in bench.sites] == [6 * costs.MMIO_ACCESS]
+
+
+def test_abort_ends_a_list_of_accesses() -> None:
+    def flow() -> Flow[int]:
+        with contextlib.suppress(PortAbort):
+            yield from access_all((8, 0x11), (ABORT.address, None), (8, 0x22))
+        return (yield from load(8))
+
+    assert Bench().run(flow()).result == 0x11
 
 
 def test_smc_sets_all_argument_registers_and_reads_a_signed_status() -> None:
