@@ -17,6 +17,7 @@ WORLD_SIDE = (
     "emulator.devices",
     "emulator.gate",
     "emulator.memory_map",
+    "emulator.product_check",
     "emulator.registers",
     "emulator.tensor",
     "emulator.world",
