@@ -130,6 +130,11 @@ class Core:
         """Security state below EL3, by SCR_EL3.NS; EL3 itself is secure whatever this says."""
         return World(self.read_sysreg("SCR_EL3") & 1)
 
+    @property
+    def vmid(self) -> int:
+        """Whose stage-2 table NS-EL1 is behind."""
+        return self.read_sysreg("VTTBR_EL2") >> 48
+
     def read_sysreg(self, name: str) -> int:
         return int(lib.core_read_sysreg(self._machine, *SYSTEM_REGISTERS[name]))
 

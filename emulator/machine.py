@@ -178,8 +178,8 @@ class Machine:
         """
         self._keeper.restore(state, {**self._devices, **self._kept})
 
-    def port(self, world: World) -> WorldPort:
-        return WorldPort(self.native, world)
+    def port(self, world: World, vmid: int = 0) -> WorldPort:
+        return WorldPort(self.native, world, vmid)
 
     @property
     def instructions(self) -> int:

@@ -20,6 +20,8 @@ DRAM_BASE = 0x4000_0000
 DRAM_MIN = 64 * MIB
 DRAM_DEFAULT = 1 * GIB
 DRAM_MAX = 16 * GIB
+NPU_ADDRESS_LIMIT = 4 * GIB
+DRIVER_BYTES = MIB
 
 
 class Reach(enum.Enum):
@@ -58,9 +60,13 @@ TZASC = Window("TZASC", 0x0A10_0000, 0x1000, Reach.SECURE, "CoreLink TZC-400 in 
 TZPC = Window("TZPC", 0x0A11_0000, 0x1000, Reach.SECURE, "BP147 protection controller, kept by EL3")
 TRUSTED = Window("TRUSTED", 0x0A12_0000, 0x1000, Reach.SECURE, "fuses, TRNG, counters, provisioned model slots")
 STORAGE = Window("STORAGE", 0x0A13_0000, 0x1000, Reach.NORMAL, "storage controller, DMA master behind the SMMU")
+NPU0 = Window("NPU0", 0x0A20_0000, 0x1_0000, Reach.NORMAL, "NPU core 0, DMA master behind the SMMU", 110)
+NPU1 = Window("NPU1", 0x0A21_0000, 0x1_0000, Reach.NORMAL, "NPU core 1, DMA master behind the SMMU", 111)
+NPU2 = Window("NPU2", 0x0A22_0000, 0x1_0000, Reach.NORMAL, "NPU core 2, DMA master behind the SMMU", 112)
+NPU_CONTROL = Window("NPU_CONTROL", 0x0A23_0000, 0x1000, Reach.NORMAL, "power, clock, reset and status of the NPU")
 SECURE_SRAM = Window("SECURE_SRAM", 0x0E00_0000, 16 * MIB, Reach.SECURE, "the EL3 monitor, behind the TZPC's R0SIZE")
 
-DEVICES = (UART0, UART1, SMMU, TZASC, TZPC, TRUSTED, STORAGE)
+DEVICES = (UART0, UART1, SMMU, TZASC, TZPC, TRUSTED, STORAGE, NPU0, NPU1, NPU2, NPU_CONTROL)
 
 # What else QEMU's machine has, for `flexserve exec`: outside the TZPC, whose bits are the places in DEVICES.
 FLASH0 = Window("FLASH0", 0x0000_0000, 64 * MIB, Reach.SECURE, "CFI flash: firmware starts here")
@@ -118,7 +124,8 @@ class DramLayout:
     """Where the carve-outs of a DRAM of ``size`` bytes lie (all bounds are physical addresses, ends exclusive).
 
     From the bottom: normal memory, the monitor's normal-memory carve-out (EL2 stub, stage-2 tables, SMMU tables and
-    queues), secure DRAM (secure kernel, then the page-ownership table at its end).
+    queues, the driver context's memory; the NPU's own stage-2 entries at its end), secure DRAM (secure kernel, then
+    the reverse table of the NPU's addresses and the page-ownership table).
     """
 
     size: int
@@ -144,14 +151,35 @@ class DramLayout:
         return self.end - _round_up(self.pages, PAGE_SIZE)
 
     @property
+    def secure_end(self) -> int:
+        """Where the secure kernel's memory ends and the reverse table begins: four bytes a page of DRAM."""
+        return self.ownership_base - _round_up(4 * self.pages, PAGE_SIZE)
+
+    @property
     def secure_base(self) -> int:
         """Secure DRAM: 16 MiB and a 64th of DRAM (the secure kernel's page tables grow with its pool)."""
         return self.end - 16 * MIB - _round_up(self.size // 64, BLOCK_SIZE)
 
     @property
     def carve_out_base(self) -> int:
-        """The monitor's carve-out: 2 MiB and a 512th of DRAM (4 KiB stage-2 entries: 2 MiB of tables a GiB)."""
-        return self.secure_base - BLOCK_SIZE - _round_up(self.size // 512, BLOCK_SIZE)
+        """The monitor's carve-out: 2 MiB and a 512th of DRAM (4 KiB stage-2 entries: 2 MiB of tables a GiB), and as
+        many entries again for the NPU's addresses.
+        """
+        return self.npu_tables_base - BLOCK_SIZE - _round_up(self.size // 512, BLOCK_SIZE)
+
+    @property
+    def npu_bytes(self) -> int:
+        """The NPU's addresses in secure mode are below this; its DMA addresses have 32 bits."""
+        return min(self.size, NPU_ADDRESS_LIMIT)
+
+    @property
+    def npu_tables_base(self) -> int:
+        return self.secure_base - _round_up(self.npu_bytes // 512, BLOCK_SIZE)
+
+    @property
+    def driver_base(self) -> int:
+        """The driver context's memory: `DRIVER_BYTES`, its gate first."""
+        return self.carve_out_base + MIB
 
     @property
     def normal_end(self) -> int:

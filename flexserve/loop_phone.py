@@ -11,7 +11,7 @@ from emulator.machine import Machine, StopReason
 from emulator.memory_map import NORMAL_IMAGE_BASE, PROBE_IMAGE_BASE, DramLayout
 from emulator.native import lib
 from firmware.build import image_path
-from monitor.abi import SECURE_READY
+from monitor.abi import DRIVER_READY, SECURE_READY
 
 
 class LoopFailed(Exception):
@@ -28,11 +28,16 @@ class LoopPhone:
             Image.load(image_path(name)) for name in ("monitor", "proxy", "gate", "probe")
         )
         secure = self.machine.layout.secure_base
-        for image, base in ((monitor, 0), (proxy, secure), (gate, NORMAL_IMAGE_BASE), (self._probe, PROBE_IMAGE_BASE)):
+        driver = self.machine.layout.driver_base
+        places = (0, secure, NORMAL_IMAGE_BASE, PROBE_IMAGE_BASE, driver)
+        for image, base in zip((monitor, proxy, gate, self._probe, gate), places, strict=True):
             self.machine.load(image, base)
         self.machine.reset(monitor.entry)
         self.machine.core.x[0] = secure + proxy.entry
         self.machine.core.x[1] = NORMAL_IMAGE_BASE + gate.entry
+        self.machine.core.x[2] = driver + gate.entry
+        self._run_to(driver + gate.symbols["arrive_boot"])
+        self._resume(driver + gate.symbols["gate_smc"], DRIVER_READY.function, driver + gate.symbols["arrive_entry"])
         self._run_to(secure + proxy.symbols["arrive_boot"])
         entry = secure + proxy.symbols["proxy_entry"]
         self._resume(secure + proxy.symbols["gate_smc"], SECURE_READY.function, entry, entry)

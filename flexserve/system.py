@@ -20,6 +20,8 @@ from emulator.memory_map import DRAM_DEFAULT, NORMAL_IMAGE_BASE, PAGE_SIZE, PROB
 from emulator.tensor import TENSOR_OPERATIONS
 from emulator.world import World
 from firmware.build import ELF_FOLDER, image_path
+from monitor.abi import Vmid
+from nworld.driver_context import DriverContext
 from nworld.kernel import NormalKernel
 from sworld.kernel import SecureKernel
 from sworld.loader import LOADER_OPERATIONS
@@ -100,6 +102,7 @@ class System:
         show: Show = lambda notice: None,
         secure_kernel: type[SecureKernel] = SecureKernel,
         normal_kernel: type[NormalKernel] = NormalKernel,
+        driver_context: type[DriverContext] = DriverContext,
         make_machine: Callable[[DramLayout], Machine] = Machine,
     ) -> None:
         images = images or Images.load()
@@ -110,10 +113,11 @@ class System:
         self.meter = Meter(self.machine.events)
         self._vain_waits = 0
         self.probe = {name: PROBE_IMAGE_BASE + offset for name, offset in images.probe.symbols.items()}
-        secure_base = self.machine.layout.secure_base
+        secure_base, driver_base = self.machine.layout.secure_base, self.machine.layout.driver_base
         self.machine.load(images.monitor)
         self.machine.load(images.gate, secure_base)
         self.machine.load(images.gate, NORMAL_IMAGE_BASE)
+        self.machine.load(images.gate, driver_base)
         self.machine.load(images.probe, PROBE_IMAGE_BASE)
         self.secure = secure_kernel(
             Gate(self.machine.core, World.SECURE, images.gate.symbols, secure_base),
@@ -122,15 +126,22 @@ class System:
             self._clock,
             secure_base + _size(images.gate),
         )
+        symbols, probe_end = images.gate.symbols, self.probe["probe_done"]
         self.normal = normal_kernel(
-            Gate(self.machine.core, World.NORMAL, images.gate.symbols, NORMAL_IMAGE_BASE, self.probe["probe_done"]),
-            self.machine.port(World.NORMAL),
+            Gate(self.machine.core, World.NORMAL, symbols, NORMAL_IMAGE_BASE, probe_end, Vmid.NORMAL),
+            self.machine.port(World.NORMAL, Vmid.NORMAL),
             MEMORY_OPERATIONS,
             self._clock,
             self._shown,
         )
+        self.driver = driver_context(
+            Gate(self.machine.core, World.NORMAL, symbols, driver_base, vmid=Vmid.DRIVER),
+            self.machine.port(World.NORMAL, Vmid.DRIVER),
+            {},
+            self._clock,
+        )
         self.machine.reset(images.monitor.entry)
-        for index, base in enumerate((secure_base, NORMAL_IMAGE_BASE)):
+        for index, base in enumerate((secure_base, NORMAL_IMAGE_BASE, driver_base)):
             self.machine.core.x[index] = base + images.gate.entry
 
     def boot(self) -> None:
@@ -206,8 +217,8 @@ class System:
         stop = self.machine.run()
         if stop.reason is StopReason.HALTED:
             raise PoweredOff
-        for kernel, gate in ((self.normal, self.normal.gate), (self.secure, self.secure.gate)):
-            arrival = gate.arrival(stop.pc)
+        for kernel in (self.normal, self.secure, self.driver):
+            arrival = kernel.gate.arrival(stop.pc)
             if arrival is not None:
                 if arrival is Arrival.IDLE:
                     self._wait()

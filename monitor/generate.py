@@ -36,6 +36,8 @@ def _smc_header() -> Iterator[str]:
     yield from _defines("PAGE_", {"STATE_MASK": 7, "REVOKED": abi.REVOKED, "REGION_SHIFT": abi.REGION_SHIFT})
     yield from _defines("REGION_", {region.name: region.value for region in abi.Region}, _decimal)
     yield ""
+    yield from _defines("VMID_", {vmid.name: vmid.value for vmid in abi.Vmid}, _decimal)
+    yield ""
     yield from _defines("PENDING_", {str(pending.name): pending.value for pending in abi.Pending}, _decimal)
     yield ""
     yield from _defines("FEATURE_", {feature.name: feature.value for feature in abi.Feature}, _decimal)
@@ -83,12 +85,16 @@ DRAM_LAYOUT = """\
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
-/* From the bottom: normal memory, the monitor's carve-out, secure DRAM with the ownership table at its end. */
+/* From the bottom: normal memory, the monitor's carve-out, secure DRAM with the monitor's two tables at its end. */
 struct dram_layout {
 	uint64_t pages;
 	uint64_t end;
 	uint64_t normal_end;
+	uint64_t driver_base;
+	uint64_t npu_tables_base;
+	uint64_t npu_bytes;
 	uint64_t secure_base;
+	uint64_t secure_end;
 	uint64_t ownership_base;
 };
 
@@ -102,13 +108,21 @@ static inline struct dram_layout dram_layout(uint64_t pages)
 	uint64_t size = pages * PAGE_SIZE;
 	uint64_t end = DRAM_BASE + size;
 	uint64_t secure_base = end - 16 * MIB - round_up(size / 64, BLOCK_SIZE);
+	uint64_t ownership_base = end - round_up(pages, PAGE_SIZE);
+	uint64_t npu_bytes = size < NPU_ADDRESS_LIMIT ? size : NPU_ADDRESS_LIMIT;
+	uint64_t npu_tables_base = secure_base - round_up(npu_bytes / 512, BLOCK_SIZE);
+	uint64_t normal_end = npu_tables_base - BLOCK_SIZE - round_up(size / 512, BLOCK_SIZE);
 
 	return (struct dram_layout){
 		.pages = pages,
 		.end = end,
-		.normal_end = secure_base - BLOCK_SIZE - round_up(size / 512, BLOCK_SIZE),
+		.normal_end = normal_end,
+		.driver_base = normal_end + MIB,
+		.npu_tables_base = npu_tables_base,
+		.npu_bytes = npu_bytes,
 		.secure_base = secure_base,
-		.ownership_base = end - round_up(pages, PAGE_SIZE),
+		.secure_end = ownership_base - round_up(4 * pages, PAGE_SIZE),
+		.ownership_base = ownership_base,
 	};
 }
 #endif
@@ -124,7 +138,8 @@ def _memory_map_header() -> Iterator[str]:
     yield "#ifndef MEMORY_MAP_H"
     yield "#define MEMORY_MAP_H"
     yield ""
-    names = ("PAGE_SIZE", "BLOCK_SIZE", "MIB", "GIB", "COUNTER_HZ", "DRAM_BASE", "DRAM_MIN", "DRAM_MAX")
+    names = ("PAGE_SIZE", "BLOCK_SIZE", "MIB", "GIB", "COUNTER_HZ", "DRAM_BASE", "DRAM_MIN", "DRAM_MAX",
+             "NPU_ADDRESS_LIMIT", "DRIVER_BYTES")  # fmt: skip
     yield from _defines("", {name: int(getattr(memory_map, name)) for name in names})
     yield ""
     windows = (*memory_map.DEVICES, memory_map.SECURE_SRAM)

@@ -5,17 +5,26 @@ Everything is read past the filters, as a debugger on the bus would, and without
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.memory_map import DRAM_BASE, GIB, PAGE_SIZE, DramLayout
+from emulator.devices.smmu_structures import StreamConfig, StreamTableEntry
+from emulator.memory_map import DRAM_BASE, GIB, PAGE_SIZE, DramLayout, StreamId
 from monitor.abi import REGION_SHIFT, REVOKED, PageState, Region
 
 Pages: TypeAlias = NDArray[np.uint64]
 
+# Of firmware/el3/carve_out.h: where the monitor's stage-2 tables are, from the base of its carve-out.
+NORMAL_ROOT = 0x2000
+STORAGE_ROOT = 0x3000
+NPU_ROOT = 0xB000
+DRIVER_ROOT = 0xD000
+
+STREAM_ENTRY_BYTES = 64
 _ENTRIES = 512
 _VALID = np.uint64(1)
 _OUTPUT = np.uint64(0x0000_FFFF_FFFF_F000)
@@ -82,6 +91,34 @@ def read_stage2(memory: PhysicalMemory, root: int) -> Mapping:
             descriptors.append(leaves[valid])
     empty = np.zeros(0, dtype=np.uint64)
     return Mapping(*(np.concatenate(part) if part else empty for part in (inputs, outputs, descriptors)))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stage-2 entry of the SMMU's stream table."""
+
+    root: int
+    vmid: int
+    input_bits: int
+
+
+def read_stream(memory: PhysicalMemory, table: int, stream: StreamId) -> Stream | None:
+    """What the SMMU does with a stream, by its table in memory; None: every access is refused. Raises ValueError."""
+    entry = StreamTableEntry()
+    words = struct.unpack("<4Q", memory.read_physical(table + stream * STREAM_ENTRY_BYTES, 32))
+    entry.values.update(zip(range(0, 32, 8), words, strict=True))
+    config = entry.WORD0["config"]
+    if not entry.WORD0["v"] or config == StreamConfig.ABORT:
+        return None
+    if config != StreamConfig.STAGE2:
+        raise ValueError(f"stream {stream.name} is configured as {config}; the monitor uses stage 2 only")
+    return Stream(entry.WORD3["s2ttb"] << 4, entry.WORD2["s2vmid"], 64 - entry.WORD2["s2t0sz"])
+
+
+def read_reverse_table(memory: PhysicalMemory, layout: DramLayout) -> dict[int, int]:
+    """The monitor's note of what the NPU maps in secure mode: physical address to IOVA."""
+    words = np.frombuffer(memory.read_physical(layout.secure_end, 4 * layout.pages), dtype=np.uint32)
+    return {DRAM_BASE + int(i) * PAGE_SIZE: (int(words[i]) - 1) * PAGE_SIZE for i in np.nonzero(words)[0]}
 
 
 def _tables(memory: PhysicalMemory, address: int) -> list[tuple[int, int]]:

@@ -79,6 +79,12 @@ class Runner:
         thread, self.current = self.current, None
         return thread
 
+    def abandon(self) -> None:
+        """Forget the current thread, if any: it will never go on."""
+        if self.current:
+            self._debt = 0
+            self._forget()
+
     def returned(self) -> None:
         """The core came back from a site: pay what is still owed, then go on with the flow."""
         if self._debt:

@@ -25,6 +25,7 @@ class Site(enum.Enum):
     BUSY = "gate_busy"
     TLBI = "gate_tlbi"
     IDLE = "gate_idle"
+    TOUCH = "gate_touch"
 
 
 class Arrival(enum.Enum):
@@ -61,6 +62,9 @@ class Core(Protocol):
     @property
     def world(self) -> World: ...
 
+    @property
+    def vmid(self) -> int: ...
+
     def read_sysreg(self, name: str) -> int: ...
 
 
@@ -79,14 +83,22 @@ class GateFault(Exception):
 class Gate:
     """The gate of ``world``, loaded at ``base``; ``symbols`` are its image's, relative to address 0.
 
-    ``probe_end`` is the address where guest code that a flow executes ends.
+    ``probe_end`` is the address where guest code that a flow executes ends. ``vmid`` tells the gates of the normal
+    world and of the driver context apart, which are both non-secure; 0 where there is but one.
     """
 
     def __init__(
-        self, core: Core, world: World, symbols: Mapping[str, int], base: int, probe_end: int | None = None
+        self,
+        core: Core,
+        world: World,
+        symbols: Mapping[str, int],
+        base: int,
+        probe_end: int | None = None,
+        vmid: int = 0,
     ) -> None:
         self.world = world
         self.base = base
+        self._vmid = vmid
         self._core = core
         self._symbols = symbols
         self._arrivals: dict[int, Arrival] = {
@@ -100,7 +112,10 @@ class Gate:
 
     def arrival(self, pc: int) -> Arrival | None:
         """The arrival a stop at ``pc`` means to this gate; None if the core stands elsewhere."""
-        return self._arrivals.get(pc) if self._core.world is self.world else None
+        arrival = self._arrivals.get(pc)
+        if not arrival or self._core.world is not self.world or (self._vmid and self._core.vmid != self._vmid):
+            return None
+        return arrival
 
     def registers(self, count: int = RESULT_REGISTERS) -> Registers:
         return tuple(self._core.x[index] for index in range(count))
@@ -129,6 +144,11 @@ class Gate:
     def tlbi(self, operand: int) -> None:
         self._core.x[0] = operand
         self._resume(Site.TLBI)
+
+    def touch(self, address: int) -> None:
+        """Load a byte, to take the abort that the port reported; comes back as RETURN if there is none."""
+        self._core.x[0] = address
+        self._resume(Site.TOUCH)
 
     def idle(self) -> None:
         self._resume(Site.IDLE)

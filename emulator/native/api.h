@@ -138,7 +138,7 @@ struct port_fault {
 	uint64_t address;
 };
 
-struct port *port_new(struct machine *machine, unsigned world);
+struct port *port_new(struct machine *machine, unsigned world, unsigned vmid);
 void port_free(struct port *port);
 bool port_open(struct port *port); /* the core stands at EL1 of the port's world */
 bool port_read(struct port *port, uint64_t address, void *data, uint64_t bytes);

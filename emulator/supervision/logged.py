@@ -48,8 +48,8 @@ class LoggedCore(Core):
 
 
 class LoggedPort(WorldPort):
-    def __init__(self, machine: NativeMachine, world: World, log: Log) -> None:
-        super().__init__(machine, world)
+    def __init__(self, machine: NativeMachine, world: World, vmid: int, log: Log) -> None:
+        super().__init__(machine, world, vmid)
         self._log = log
 
     def read(self, va: int, size: int) -> bytes:

@@ -136,8 +136,8 @@ class SupervisedMachine(Machine):
     def ask(self, question: Callable[[], int]) -> int:
         return self._log.learn(super().ask, question)
 
-    def port(self, world: World) -> WorldPort:
-        return LoggedPort(self.native, world, self._log)
+    def port(self, world: World, vmid: int = 0) -> WorldPort:
+        return LoggedPort(self.native, world, vmid, self._log)
 
     def read_physical(self, address: int, size: int) -> bytes:
         return self._log.learn(super().read_physical, address, size)

@@ -1,8 +1,12 @@
 /*
  * The EL2 stub. Stage 2 refuses a normal-world access: the guest gets it back as an external abort of its own, as KVM
- * gives it (Arm ARM, "External aborts"). Position independent: the monitor copies it into its carve-out, where the normal
- * world cannot reach it. MMU off, its own stack; nothing but aborts of EL1 and EL0 arrives here.
+ * gives it (Arm ARM, "External aborts"). The driver context gets nothing back: EL3 hears of it. Position independent: the
+ * monitor copies it into its carve-out, where the normal world cannot reach it. MMU off, its own stack; nothing but aborts
+ * of EL1 and EL0 arrives here.
  */
+#include "flex_smc.h"
+
+#define VTTBR_VMID_SHIFT	48
 #define EC_SHIFT		26
 #define EC_INSTRUCTION_ABORT	0x20
 #define EC_DATA_ABORT		0x24
@@ -35,6 +39,10 @@ el2_stub_start:
 el2_synchronous:
 	stp	x0, x1, [sp, #-32]!
 	stp	x2, x3, [sp, #16]
+	mrs	x0, vttbr_el2
+	lsr	x0, x0, #VTTBR_VMID_SHIFT
+	cmp	x0, #VMID_DRIVER
+	b.eq	el2_driver_fault
 	mrs	x0, esr_el2
 	lsr	x1, x0, #EC_SHIFT
 	cmp	x1, #EC_DATA_ABORT
@@ -71,6 +79,10 @@ el2_synchronous:
 	eret
 	dsb	nsh
 	isb
+
+el2_driver_fault:			/* EL3 ends the driver's call and does not come back */
+	add	sp, sp, #32
+	smc	#0
 
 el2_halt:
 	wfi

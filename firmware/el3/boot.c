@@ -1,10 +1,14 @@
-/* The monitor's boot: self-check, protection, tables, then the secure world, which ends its own boot by SECURE_READY. */
+/*
+ * The monitor's boot: self-check, protection, tables. Then the driver context boots, until DRIVER_READY, then the secure
+ * world, until SECURE_READY, then the normal one.
+ */
 #include "carve_out.h"
 #include "context.h"
 #include "cpu.h"
 #include "image.h"
 #include "memory_map.h"
 #include "mmu.h"
+#include "npu_tables.h"
 #include "ownership.h"
 #include "panic.h"
 #include "registers.h"
@@ -14,10 +18,10 @@
 #include "tzpc.h"
 #include "uart.h"
 
-struct context contexts[WORLDS] __attribute__((aligned(16)));
+struct context contexts[CONTEXTS] __attribute__((aligned(16)));
 
-/* Called by boot.S; returning enters the secure world. */
-void monitor_boot(uint64_t secure_entry, uint64_t normal_entry);
+/* Called by boot.S; returning enters the driver context, which boots first. */
+void monitor_boot(uint64_t secure_entry, uint64_t normal_entry, uint64_t driver_entry);
 
 static struct dram_layout read_layout(void)
 {
@@ -72,7 +76,7 @@ static void greet(const struct dram_layout *layout)
 	uart_text(" of them normal\n");
 }
 
-void monitor_boot(uint64_t secure_entry, uint64_t normal_entry)
+void monitor_boot(uint64_t secure_entry, uint64_t normal_entry, uint64_t driver_entry)
 {
 	struct dram_layout layout;
 
@@ -85,10 +89,13 @@ void monitor_boot(uint64_t secure_entry, uint64_t normal_entry)
 	tzc_start(&layout);
 	ownership_start(&layout);
 	stage2_start(&layout);
+	npu_tables_start(&layout);
 	smmu_start(&layout);
 	install_el2_stub(&layout);
 	greet(&layout);
-	prepare(WORLD_SECURE, SCR_SECURE_WORLD, secure_entry, layout.secure_base, layout.ownership_base);
+	prepare(WORLD_DRIVER, SCR_DRIVER_CONTEXT, driver_entry, layout.driver_base, layout.driver_base + DRIVER_BYTES);
+	prepare(WORLD_SECURE, SCR_SECURE_WORLD, secure_entry, layout.secure_base, layout.secure_end);
 	prepare(WORLD_NORMAL, SCR_NORMAL_WORLD, normal_entry, DRAM_BASE, layout.normal_end);
-	world_enter(&contexts[WORLD_SECURE]);
+	world_enter(&contexts[WORLD_DRIVER]);
+	stage2_enter_driver();
 }

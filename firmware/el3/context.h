@@ -1,5 +1,5 @@
 /*
- * What the monitor keeps of a world: x0-x30 and the return state from every entry to EL3, the rest while the other world
+ * What the monitor keeps of a world: x0-x30 and the return state from every entry to EL3, the rest while another
  * runs. TPIDR_EL3 holds the context of the world that entered EL3, and so of the one that EL3 will return to.
  */
 #ifndef CONTEXT_H
@@ -23,7 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum world { WORLD_SECURE, WORLD_NORMAL, WORLDS }; /* as SCR_EL3.NS */
+/* The worlds as SCR_EL3.NS, then the driver context, which is non-secure, too, behind a stage-2 table of its own. */
+enum world { WORLD_SECURE, WORLD_NORMAL, WORLD_DRIVER, CONTEXTS };
 
 struct context {
 	uint64_t x[31];
@@ -45,11 +46,11 @@ _Static_assert(offsetof(struct context, v) == CONTEXT_V, "CONTEXT_V");
 _Static_assert(offsetof(struct context, el1) == CONTEXT_EL1, "CONTEXT_EL1");
 _Static_assert(sizeof(struct context) == CONTEXT_SIZE, "CONTEXT_SIZE");
 
-extern struct context contexts[WORLDS];
+extern struct context contexts[CONTEXTS];
 
 static inline enum world context_world(const struct context *context)
 {
-	return context == &contexts[WORLD_NORMAL] ? WORLD_NORMAL : WORLD_SECURE;
+	return (enum world)(context - contexts);
 }
 
 /* Saves the EL1 and vector registers of `from`, restores those of `to`, and makes `to` the world EL3 returns to. */

@@ -1,12 +1,12 @@
 #include "flexmem.h"
 
+#include "memory.h"
+#include "npu_tables.h"
 #include "ownership.h"
 #include "recall.h"
 #include "smmu.h"
 #include "stage2.h"
 #include "sysreg.h"
-
-#define ZVA_BYTES 64 /* cpu_check has seen to it */
 
 static struct smc_result done(const struct extent *extent)
 {
@@ -57,20 +57,11 @@ struct smc_result mem_release(const struct smc_args *args)
 	if (status != FLEX_SUCCESS) {
 		return smc_status(status);
 	}
+	npu_tables_forget(&extent);
 	ownership_move(&extent, PAGE_LOCKED, PAGE_RELEASED);
 	ownership_move(&extent, PAGE_ALLOCATED, PAGE_NORMAL);
 	recall_paid(extent.pages);
 	return done(&extent);
-}
-
-static void zero_page(uint64_t address)
-{
-	for (uint64_t line = address; line < address + PAGE_SIZE; line += 4 * ZVA_BYTES) {
-		__asm__ volatile("dc zva, %0\n\tdc zva, %1\n\tdc zva, %2\n\tdc zva, %3"
-				 :
-				 : "r"(line), "r"(line + ZVA_BYTES), "r"(line + 2 * ZVA_BYTES), "r"(line + 3 * ZVA_BYTES)
-				 : "memory");
-	}
 }
 
 /* What the secure world had is gone; what is only ALLOCATED is the normal world's own. */
@@ -117,6 +108,7 @@ static struct smc_result reclaim_by_force(const struct smc_args *args)
 	if (status != FLEX_SUCCESS) {
 		return smc_status(status);
 	}
+	npu_tables_forget(&extent);
 	give_back(&extent);
 	ownership_revoke(&extent);
 	recall_paid(extent.pages);

@@ -38,6 +38,7 @@ static table low_level2 __attribute__((aligned(PAGE_SIZE)));
 static table sram_level3 __attribute__((aligned(PAGE_SIZE)));
 static table uart_level3 __attribute__((aligned(PAGE_SIZE)));
 static table filter_level3 __attribute__((aligned(PAGE_SIZE)));
+static table npu_level3 __attribute__((aligned(PAGE_SIZE)));
 static table dram_level2[2] __attribute__((aligned(PAGE_SIZE))); /* secure DRAM begins in one GiB, may end in the next */
 
 static uint64_t link_to(const uint64_t *next)
@@ -70,6 +71,7 @@ static void map_devices(void)
 	map_pages(filter_level3, TZASC_BASE, TZASC_BASE + TZASC_SIZE, DEVICE_MEMORY);
 	map_pages(filter_level3, TZPC_BASE, TZPC_BASE + TZPC_SIZE, DEVICE_MEMORY);
 	map_pages(filter_level3, TRUSTED_BASE, TRUSTED_BASE + TRUSTED_SIZE, DEVICE_MEMORY);
+	map_pages(npu_level3, NPU_CONTROL_BASE, NPU_CONTROL_BASE + NPU_CONTROL_SIZE, DEVICE_MEMORY | NON_SECURE);
 }
 
 /* Flex-Mem and the carve-out are TrustZone-normal memory: a secure access to them is refused by the TZASC. */
@@ -103,6 +105,7 @@ void mmu_start(const struct dram_layout *layout)
 	low_level2[SRAM_BLOCK / BLOCK_SIZE] = link_to(sram_level3);
 	low_level2[UART_BLOCK / BLOCK_SIZE] = link_to(uart_level3);
 	low_level2[FILTER_BLOCK / BLOCK_SIZE] = link_to(filter_level3);
+	low_level2[NPU_CONTROL_BASE / BLOCK_SIZE] = link_to(npu_level3);
 	level1[0] = link_to(low_level2);
 
 	WRITE_SYSREG(mair_el3, MAIR_VALUE);

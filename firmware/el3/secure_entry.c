@@ -1,6 +1,7 @@
 #include "secure_entry.h"
 
 #include "context.h"
+#include "npu.h"
 #include "ownership.h"
 #include "recall.h"
 
@@ -21,7 +22,7 @@ static void pass_arguments(struct context *to, const struct smc_args *args)
 
 static uint64_t pending(uint64_t reason)
 {
-	return reason | (ownership_revoked() ? PENDING_REVOKED : 0) | (recall_owed() ? PENDING_RECALL : 0);
+	return reason | (ownership_revoked() ? PENDING_REVOKED : 0) | (recall_owed() ? PENDING_RECALL : 0) | npu_pending();
 }
 
 static struct smc_result enter(uint64_t reason, const struct smc_args *args)

@@ -2,8 +2,11 @@
 #include "smc.h"
 
 #include "context.h"
+#include "driver.h"
 #include "flexmem.h"
 #include "identity.h"
+#include "npu.h"
+#include "npu_tables.h"
 #include "panic.h"
 #include "psci.h"
 #include "recall.h"
@@ -52,6 +55,15 @@ static const struct call *find(uint32_t function)
 	SERVE(SECURE_DONE, secure_done)
 	SERVE(SECURE_RPC, secure_rpc)
 	SERVE(SECURE_READY, secure_ready)
+	SERVE(NPU_MAP, npu_map)
+	SERVE(NPU_UNMAP, npu_unmap)
+	SERVE(NPU_ACQUIRE, npu_acquire)
+	SERVE(NPU_RELEASE, npu_release)
+	SERVE(NPU_RECALL, npu_recall)
+	SERVE(NPU_RECLAIM, npu_reclaim)
+	SERVE(DRIVER_CALL, driver_call)
+	SERVE(DRIVER_RETURN, driver_return)
+	SERVE(DRIVER_READY, driver_ready)
 	default:
 		return NULL;
 	}
@@ -71,7 +83,7 @@ static int permitted(const struct context *caller, uint64_t syndrome, const stru
 		return 0;
 	}
 	if (from_level(caller) != 1) {
-		return 0; /* EL2 is the monitor's own stub, which makes no call */
+		return 0; /* EL2 is the monitor's own stub: see stub_call */
 	}
 	if (!(call->by & 1U << context_world(caller))) {
 		return 0;
@@ -92,6 +104,16 @@ static struct smc_args copy_arguments(const struct context *caller, uint32_t fun
 	};
 }
 
+/* The stub's only call: stage 2 has refused an access of the driver context. In the normal world it makes none. */
+static int stub_call(struct context *caller)
+{
+	if (from_level(caller) != 2 || context_world(caller) != WORLD_DRIVER) {
+		return 0;
+	}
+	driver_fault();
+	return 1;
+}
+
 /*
  * A call that enters the other world leaves its results in a context that is not resumed before the way back, which sets
  * those registers anew.
@@ -105,6 +127,9 @@ void smc_entry(struct context *caller, uint64_t syndrome)
 
 	if (syndrome >> ESR_EC_SHIFT != ESR_EC_SMC64) {
 		panic_exception(VECTOR_LOWER_SYNCHRONOUS);
+	}
+	if (stub_call(caller)) {
+		return;
 	}
 	if (!permitted(caller, syndrome, call)) {
 		caller->x[0] = (uint64_t)FLEX_NOT_SUPPORTED;

@@ -12,6 +12,7 @@
 #define SCR_COMMON        (SCR_FIQ | SCR_RES1 | SCR_SIF | SCR_RW)
 #define SCR_SECURE_WORLD  (SCR_COMMON | SCR_IRQ)
 #define SCR_NORMAL_WORLD  (SCR_COMMON | SCR_NS)
+#define SCR_DRIVER_CONTEXT (SCR_COMMON | SCR_NS | SCR_IRQ)
 
 #define SPSR_EL1H_MASKED  0x3c5 /* EL1 with its own SP, all of DAIF set */
 #define SPSR_EL_SHIFT     2

@@ -1,5 +1,5 @@
 /*
- * The gate: where a Python kernel lives, in either world. Position independent. The kernel resumes the core at a site
+ * The gate: where a Python kernel lives, in either world or in the driver context. Position independent. The kernel resumes the core at a site
  * and is woken by an arrival; each is a WFI at its own symbol, where the machine stops.
  */
 #include "gate.h"
@@ -13,7 +13,7 @@
 
 	.section .text.start, "ax"
 	.global gate_start
-gate_start:				/* x0, x1: bounds of the world's memory; x2: the world's number; MMU off */
+gate_start:				/* x0, x1: bounds of its memory; x2: number of the world or context; MMU off */
 	msr	daifset, #0xf
 	adrp	x3, gate_stack_end
 	mov	sp, x3
@@ -63,6 +63,11 @@ gate_tlbi:				/* x0: the operand of TLBI VALE1IS, all ones: every entry */
 1:	tlbi	vmalle1is
 2:	dsb	ish
 	isb
+	b	arrive_return
+
+	.global gate_touch
+gate_touch:				/* x0: where to load from, to take the abort that its kernel's port reported */
+	ldrb	w0, [x0]
 	b	arrive_return
 
 	arrival	gate_idle

@@ -1,7 +1,7 @@
 /*
- * The gates' page tables, identity. The normal world maps everything it could wish to reach, and executes from all of
- * DRAM: what protects the rest is not its own table. The secure world maps its DRAM, W^X, and its own devices only; the
- * secure kernel adds Flex-Mem to the root, `gate_tables`.
+ * The gates' page tables, identity. The normal world and the driver context map everything they could wish to reach, and
+ * execute from all of DRAM: what protects the rest is not their own table. The secure world maps its DRAM, W^X, and its
+ * own devices only; the secure kernel adds Flex-Mem to the root, `gate_tables`.
  */
 #include <stdint.h>
 
@@ -35,7 +35,7 @@ struct start {
 };
 
 /* Called by gate.S. */
-struct start gate_build_tables(uint64_t base, uint64_t end, uint64_t normal_world);
+struct start gate_build_tables(uint64_t base, uint64_t end, uint64_t context);
 
 extern uint8_t gate_code_end[]; /* from gate.ld */
 
@@ -48,7 +48,9 @@ static table first_level3 __attribute__((aligned(PAGE_SIZE)));
 static table last_level3 __attribute__((aligned(PAGE_SIZE)));
 uint8_t gate_stack[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 
-static void build_normal(void)
+#define SECURE_WORLD 0
+
+static void build_open(void)
 {
 	gate_tables[0] = DEVICE_DATA | BLOCK;
 	for (uint64_t gib = DRAM_BASE; gib < DRAM_BASE + (uint64_t)DRAM_MAX; gib += GIB) {
@@ -99,18 +101,18 @@ static void build_secure(uint64_t base, uint64_t end)
 	gate_tables[0] = (uint64_t)low_level2 | TABLE;
 }
 
-struct start gate_build_tables(uint64_t base, uint64_t end, uint64_t normal_world)
+struct start gate_build_tables(uint64_t base, uint64_t end, uint64_t context)
 {
 	struct start start = {
 		.root = (uint64_t)gate_tables,
 		.control = SCTLR_RES1 | SCTLR_M | SCTLR_C | SCTLR_SA | SCTLR_I,
 	};
 
-	if (normal_world) {
-		build_normal();
-	} else {
+	if (context == SECURE_WORLD) {
 		build_secure(base, end);
 		start.control |= SCTLR_WXN;
+	} else {
+		build_open();
 	}
 	return start;
 }

@@ -8,10 +8,9 @@ from dataclasses import asdict
 from rich.text import Text
 
 from emulator.debug.bus_filter import regions
-from emulator.debug.stream_walk import STREAM_BYTES, StreamExplanation, explain_stream
+from emulator.debug.stream_walk import StreamExplanation, explain_stream
 from emulator.debug.walk import Access, Explanation, explain
 from emulator.devices.smmu import Smmu
-from emulator.devices.smmu_structures import StreamTableEntry
 from emulator.devices.tzc400 import Tzc400
 from emulator.machine import Machine
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE, StreamId
@@ -124,13 +123,10 @@ def _walk_lines(head: str, found: Explanation | StreamExplanation) -> tuple[Text
     return (*shown, Text(found.verdict, GOOD if found.allowed else BAD))
 
 
-def roots(machine: Machine) -> tuple[int, int]:
-    """Physical addresses of the stage-2 tables of the core and of the storage stream."""
-    core = machine.core.read_sysreg("VTTBR_EL2") & TABLE
+def stream_table(machine: Machine) -> int:
+    """Physical address of the SMMU's stream table."""
     smmu = next(device for _, device in machine.devices if isinstance(device, Smmu))
-    entry = (smmu.STRTAB_BASE["address"] << 6) + StreamId.STORAGE * STREAM_BYTES
-    word = machine.read_physical(entry + StreamTableEntry.WORD3.offset, 8)
-    return core, int.from_bytes(word, "little") & TABLE
+    return smmu.STRTAB_BASE["address"] << 6
 
 
 def show_invariants(scene: Scene, words: Words) -> Answer:
@@ -145,8 +141,8 @@ def broken(scene: Scene) -> list[str]:
     entries(scene)
     if not scene.machine.core.read_sysreg("HCR_EL2") & 1:
         raise Refused("nothing must hold yet: the monitor has not switched stage 2 on")
-    normal, storage = roots(scene.machine)
+    machine = scene.machine
     try:
-        return violations(scene.machine, scene.machine.layout, normal, storage)
+        return violations(machine, machine.layout, machine.core.read_sysreg("VTTBR_EL2"), stream_table(machine))
     except ValueError as error:
         return [str(error)]

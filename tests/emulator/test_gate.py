@@ -48,6 +48,7 @@ ABORT = PortAbort(0x9600_0047, 0xBAD)
 class FakeCore:
     pc: int = 0
     world: World = World.NORMAL
+    vmid: int = 0
     x: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(31), 0))
 
     def read_sysreg(self, name: str) -> int:

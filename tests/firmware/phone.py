@@ -57,24 +57,43 @@ class Phone:
         self.layout = self.machine.layout
         self.core = self.machine.core
         self.base = {World.SECURE: self.layout.secure_base, World.NORMAL: NORMAL_IMAGE_BASE}
+        self.driver_base = self.layout.driver_base
         self.machine.load(self.images.monitor)
         self.machine.load(self.images.probe, PROBE_IMAGE_BASE)
-        for base in self.base.values():
+        bases = (*self.base.values(), self.driver_base)
+        for base in bases:
             self.machine.load(self.images.gate, base)
         self.machine.reset(self.images.monitor.entry)
-        for index, base in enumerate(self.base.values()):
+        for index, base in enumerate(bases):
             self.core.x[index] = base + self.images.gate.entry
 
+    def boot_driver(self) -> Phone:
+        """To the secure world's boot."""
+        assert self.run() == "arrive_boot" and self.in_driver
+        assert self.smc(abi.DRIVER_READY.function, self.gate("arrive_entry")) == "arrive_boot"
+        assert self.core.world is World.SECURE
+        return self
+
     def boot(self) -> Phone:
-        assert self.run() == "arrive_boot"
+        self.boot_driver()
         entries = (self.gate("arrive_entry"), self.gate("arrive_revocation"))
         assert self.smc(abi.SECURE_READY.function, *entries) == "arrive_boot"
         assert self.core.world is World.NORMAL
         self.machine.events.listen((EventKind.EXCEPTION, EventKind.DENIED, EventKind.UNDECLARED), self.events.append)
         return self
 
+    @property
+    def in_driver(self) -> bool:
+        """Whether the core stands in the driver context, not in the normal world."""
+        return self.core.world is World.NORMAL and self.core.vmid == abi.Vmid.DRIVER
+
+    @property
+    def gate_base(self) -> int:
+        """Of the gate of where the core stands."""
+        return self.driver_base if self.in_driver else self.base[self.core.world]
+
     def gate(self, symbol: str, world: World | None = None) -> int:
-        return self.base[self.core.world if world is None else world] + self.images.gate.symbols[symbol]
+        return (self.gate_base if world is None else self.base[world]) + self.images.gate.symbols[symbol]
 
     def run(self) -> str:
         """Run to the next stop: the gate's or the probe's symbol, or the monitor's."""
@@ -83,7 +102,7 @@ class Phone:
             return "halted"
         assert stop.reason is StopReason.WFI, f"stopped by {stop.reason.name} at {stop.pc:#x}"
         for base, image in (
-            (self.base[self.core.world], self.images.gate),
+            (self.gate_base, self.images.gate),
             (PROBE_IMAGE_BASE, self.images.probe),
             (0, self.images.monitor),
         ):

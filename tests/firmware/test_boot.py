@@ -14,9 +14,12 @@ from monitor.abi import PageState, Region
 from .phone import PAGE, Phone
 
 
-def test_boot_reaches_both_gates() -> None:
+def test_boot_reaches_the_driver_context_and_both_worlds() -> None:
     phone = Phone()
     assert phone.run() == "arrive_boot"
+    assert (phone.core.world, phone.core.level, phone.in_driver) == (World.NORMAL, 1, True)
+    assert phone.core.pc & ~0xFFF == phone.layout.driver_base
+    assert phone.smc(abi.DRIVER_READY.function, phone.gate("arrive_entry")) == "arrive_boot"
     assert (phone.core.world, phone.core.level) == (World.SECURE, 1)
     assert phone.smc(abi.SECURE_READY.function, phone.gate("arrive_entry"), phone.gate("arrive_revocation"))
     assert (phone.core.world, phone.core.level) == (World.NORMAL, 1)

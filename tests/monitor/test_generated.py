@@ -32,10 +32,14 @@ def test_check_names_a_stale_file(
     assert capsys.readouterr().err == "stale: docs/smc-calls.md: run `python -m monitor.generate`\n"
 
 
+LAYOUT = ("pages", "end", "normal_end", "driver_base", "npu_tables_base", "npu_bytes", "secure_base", "secure_end",
+          "ownership_base")  # fmt: skip
+
+
 class Layout(ctypes.Structure):
     """struct dram_layout of memory_map.h."""
 
-    _fields_ = [(name, ctypes.c_uint64) for name in ("pages", "end", "normal_end", "secure_base", "ownership_base")]
+    _fields_ = [(name, ctypes.c_uint64) for name in LAYOUT]
 
 
 def test_firmware_computes_the_layout_of_every_size(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.image import Image
-from emulator.memory_map import DRAM_BASE, PAGE_SIZE, StreamId
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE
 from emulator.native import lib
 from emulator.world import World
 from firmware.build import Mutation, build
@@ -18,7 +16,6 @@ from monitor.invariants import violations
 from tests.firmware.phone import PAGE, Images, Phone
 
 STE_BYTES = 64
-ROOT_OFFSET = 24  # of S2TTB in a stream table entry
 ADDRESS = (1 << 48) - 1
 CALLS = (
     abi.MEM_ALLOCATE,
@@ -40,10 +37,7 @@ STEPS = st.tuples(st.sampled_from(CALLS), PLACES, COUNTS, st.sampled_from([0, 0,
 
 def check(phone: Phone) -> list[str]:
     table = phone.board.smmu.STRTAB_BASE.value & ADDRESS & ~(STE_BYTES - 1)
-    entry = phone.machine.read_physical(table + StreamId.STORAGE * STE_BYTES + ROOT_OFFSET, 8)
-    (storage_root,) = struct.unpack("<Q", entry)
-    normal_root = phone.core.read_sysreg("VTTBR_EL2") & ADDRESS
-    return violations(phone.machine, phone.layout, normal_root, storage_root & ADDRESS & ~(PAGE_SIZE - 1))
+    return violations(phone.machine, phone.layout, phone.core.read_sysreg("VTTBR_EL2"), table)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -23,6 +23,7 @@ ASK, REFUSE = 40, 41
 class FakeCore:
     pc: int = 0
     world: World = World.SECURE
+    vmid: int = 0
     x: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(31), 0))
 
     def read_sysreg(self, name: str) -> int:

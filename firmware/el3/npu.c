@@ -1,0 +1,126 @@
+#include "npu.h"
+
+#include "memory_map.h"
+#include "panic.h"
+#include "registers.h"
+#include "smmu.h"
+#include "stage2.h"
+#include "sysreg.h"
+
+#ifndef NPU_CONTROL_RESET
+#define NPU_CONTROL_POWER 0
+#define NPU_CONTROL_CLOCK 4
+#define NPU_CONTROL_RESET 8
+#define NPU_CONTROL_STATUS 12
+#endif
+#define ALL_CORES 7
+
+/* DRAINING: the normal world has lost the registers, and the job that it had started goes on for a while. */
+static enum { NORMAL, DRAINING, SECURE } mode;
+static uint64_t drain_end;
+static uint64_t recalled;
+static uint64_t deadline; /* CNTPCT_EL0; means nothing while not recalled */
+static uint64_t revoked;
+
+int npu_is_secure(void)
+{
+	return mode == SECURE;
+}
+
+uint64_t npu_pending(void)
+{
+	return (recalled ? PENDING_NPU_RECALL : 0) | (revoked ? PENDING_NPU_REVOKED : 0);
+}
+
+static uint32_t jobs_in_flight(void)
+{
+	return device_read(NPU_CONTROL_BASE + NPU_CONTROL_STATUS) & ALL_CORES;
+}
+
+/*
+ * As out of reset: jobs aborted, registers and buffers zero, interrupt lines low, cores off. Whoever comes next finds
+ * nothing, and begins as after power-on. Nobody reaches a register at this point, so no job can begin behind it.
+ */
+static void scrub(void)
+{
+	device_write(NPU_CONTROL_BASE + NPU_CONTROL_RESET, ALL_CORES);
+	device_write(NPU_CONTROL_BASE + NPU_CONTROL_CLOCK, 0);
+	device_write(NPU_CONTROL_BASE + NPU_CONTROL_POWER, 0);
+	dsb_system();
+	if (jobs_in_flight()) {
+		panic("npu: a job survives a reset");
+	}
+}
+
+struct smc_result npu_acquire(const struct smc_args *args)
+{
+	if (mode == SECURE) {
+		return smc_status(FLEX_WRONG_STATE);
+	}
+	if (mode == NORMAL) {
+		stage2_move_npu(NPU_IN_NEITHER);
+		drain_end = counter() + NPU_DRAIN_TICKS;
+		mode = DRAINING;
+	}
+	if (jobs_in_flight() && counter() < drain_end) {
+		return smc_status(FLEX_BUSY);
+	}
+	scrub();
+	smmu_move_npu(1);
+	stage2_move_npu(NPU_IN_DRIVER);
+	mode = SECURE;
+	revoked = 0;
+	return smc_status(FLEX_SUCCESS);
+}
+
+/* From either of the other modes: a normal job that was let drain is the normal world's again, whole. */
+static void give_back(void)
+{
+	if (mode == SECURE) {
+		stage2_move_npu(NPU_IN_NEITHER);
+		scrub();
+		smmu_move_npu(0);
+	}
+	stage2_move_npu(NPU_IN_NORMAL);
+	mode = NORMAL;
+	recalled = 0;
+}
+
+struct smc_result npu_release(const struct smc_args *args)
+{
+	if (mode == NORMAL) {
+		return smc_status(FLEX_WRONG_STATE);
+	}
+	give_back();
+	return smc_status(FLEX_SUCCESS);
+}
+
+struct smc_result npu_recall(const struct smc_args *args)
+{
+	uint64_t ticks = args->x1, now = counter();
+
+	if (ticks < MINIMUM_DEADLINE || ticks > UINT64_MAX - now) {
+		return smc_status(FLEX_INVALID_PARAMETER);
+	}
+	if (mode == NORMAL) {
+		return (struct smc_result){{FLEX_SUCCESS, 0}};
+	}
+	if (!recalled || now + ticks < deadline) {
+		deadline = now + ticks;
+	}
+	recalled = 1;
+	return (struct smc_result){{FLEX_SUCCESS, deadline}};
+}
+
+struct smc_result npu_reclaim(const struct smc_args *args)
+{
+	if (!recalled) {
+		return smc_status(FLEX_NOT_OWED);
+	}
+	if (counter() < deadline) {
+		return smc_status(FLEX_NOT_DUE);
+	}
+	give_back();
+	revoked = 1;
+	return smc_status(FLEX_SUCCESS);
+}
