@@ -33,11 +33,20 @@ class Request(enum.IntEnum):
     PROGRESS = 5
 
 
+class DriverOperation(enum.IntEnum):
+    """x1 of DRIVER_CALL: what the secure world wants of the NPU's driver. x1 of its return is a ``DriverStatus``."""
+
+    POWER = 1
+    RUN = 2
+    SUBMIT = 3
+    WAIT = 4
+
+
 @dataclass(frozen=True)
 class Message:
     """One row: argument registers, result registers after the status, and what it means."""
 
-    number: Service | Request
+    number: Service | Request | DriverOperation
     arguments: tuple[str, ...]
     results: tuple[str, ...]
     what: str
@@ -60,7 +69,20 @@ MESSAGES = (
     Message(Request.TOKEN, ("token", "bytes", "more"), (),
             "One generated token, its text at the request's text offset; ``more``: another is about to be computed."),
     Message(Request.PROGRESS, ("pages", "total"), (), "Weight pages loaded so far, of how many."),
+    Message(DriverOperation.POWER, (), (), "Powers and clocks the NPU, which every switch leaves off."),
+    Message(DriverOperation.RUN, ("program", "words", "tasks"), ("raw_status",),
+            "Runs a job to its end: chained tasks, the first of so many register commands at this DMA address."),
+    Message(DriverOperation.SUBMIT, ("program", "words", "tasks"), (), "Begins a job and returns."),
+    Message(DriverOperation.WAIT, (), ("raw_status",), "Waits for the end of the job that SUBMIT began."),
 )
+
+
+class DriverStatus(enum.IntEnum):
+    """How the NPU's driver answers the secure world, which believes none of it: only the sums count."""
+
+    DONE = 0
+    JOB_FAILED = 1
+    NO_JOB = 2
 
 
 class RequestStatus(enum.IntEnum):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from monitor.services.messages import (
     EXPLANATIONS,
     MESSAGES,
+    DriverOperation,
     SLOT_NAME_BYTES,
     GenerateRequest,
     OpenRequest,
@@ -27,7 +28,7 @@ floats = st.floats(width=32, allow_nan=False)
 
 
 def test_every_service_and_request_has_exactly_one_row() -> None:
-    assert [message.number for message in MESSAGES] == [*Service, *Request]
+    assert [message.number for message in MESSAGES] == [*Service, *Request, *DriverOperation]
 
 
 def test_rows_fit_the_registers() -> None:
