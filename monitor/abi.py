@@ -95,6 +95,7 @@ class Feature(enum.IntEnum):
 
 
 FORCE = 1  # x3 of MEM_RECLAIM
+NPU_WRITE = 1  # x4 of NPU_MAP
 
 
 DRIVER_CONTEXT = 2  # number of the monitor's third context; the first two are numbered as World
@@ -265,7 +266,9 @@ SECURE_READY = Call(0xF200_0002, "SECURE_READY", Caller.SECURE,
      Word("revocation_entry", Kind.ADDRESS, "where it is entered while revoked pages are unacknowledged")),
     (_status,), (Status.INVALID_PARAMETER, Status.WRONG_STATE),
     "Ends the secure world's boot, once. Comes back as the next entry.")
-NPU_MAP = Call(0xC700_0120, "NPU_MAP", Caller.SECURE, (_iova, _base, _pages), (_status, _done), _EXTENT_FAILS,
+NPU_MAP = Call(0xC700_0120, "NPU_MAP", Caller.SECURE,
+    (_iova, _base, _pages, Word("flags", Kind.MASK, "bit 0 WRITE: the NPU may write to them; the others zero")),
+    (_status, _done), _EXTENT_FAILS,
     "Maps LOCKED pages for the NPU's DMA in secure mode, each at one IOVA only; those addresses must be free. Below the"
     " size of DRAM, 4 GiB at most. A page that is released or taken by force is unmapped by that.")
 NPU_UNMAP = Call(0xC700_0121, "NPU_UNMAP", Caller.SECURE, (_iova, _pages), (_status, _done),

@@ -55,6 +55,7 @@ def _smc_header() -> Iterator[str]:
             "SMC_HINT": abi.HINT,
             "SMC_64": abi.SMC64,
             "RECLAIM_FORCE": abi.FORCE,
+            "NPU_MAP_WRITE": abi.NPU_WRITE,
         },
     )
     callers = ("SECURE", "NORMAL", "BOTH", "DRIVER")

@@ -79,7 +79,8 @@ struct smc_result npu_map(const struct smc_args *args)
 {
 	struct range range;
 	struct extent extent;
-	int64_t status = parse(args->x1, args->x3, &range);
+	int64_t status = args->x4 & ~(uint64_t)NPU_MAP_WRITE ? FLEX_INVALID_PARAMETER : parse(args->x1, args->x3, &range);
+	uint64_t attributes = args->x4 & NPU_MAP_WRITE ? STAGE2_DRAM_PAGE : STAGE2_DRAM_PAGE & ~STAGE2_WRITE;
 
 	if (status == FLEX_SUCCESS) {
 		status = ownership_extent(args->x2, args->x3, &extent);
@@ -95,7 +96,7 @@ struct smc_result npu_map(const struct smc_args *args)
 	}
 	for (uint64_t i = 0; i < extent.pages; i++) {
 		iova_of[extent.first + i] = (uint32_t)(range.first + i) + 1;
-		entries[range.first + i] = page_address(extent.first + i) | STAGE2_DRAM_PAGE;
+		entries[range.first + i] = page_address(extent.first + i) | attributes;
 	}
 	dsb();
 	return (struct smc_result){{FLEX_SUCCESS, extent.pages}};

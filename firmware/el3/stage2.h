@@ -18,6 +18,7 @@
 #define STAGE2_TABLE 3
 #define STAGE2_PAGE 3
 #define STAGE2_ADDRESS UINT64_C(0x0000fffffffff000)
+#define STAGE2_WRITE (2 << 6)
 #define STAGE2_READ_WRITE (3 << 6)
 #define STAGE2_ACCESS_FLAG (1 << 10)
 #define STAGE2_DRAM_PAGE (STAGE2_PAGE | 0xf << 2 | STAGE2_READ_WRITE | 3 << 8 | STAGE2_ACCESS_FLAG) /* write-back, shared */

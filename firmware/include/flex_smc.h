@@ -98,6 +98,7 @@
 #define SMC_HINT           0x10000
 #define SMC_64             0x40000000
 #define RECLAIM_FORCE      0x1
+#define NPU_MAP_WRITE      0x1
 #define SMC_BY_SECURE 0x1
 #define SMC_BY_NORMAL 0x2
 #define SMC_BY_BOTH   0x3

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from monitor.services.messages import (
     EXPLANATIONS,
     MESSAGES,
-    DriverOperation,
     SLOT_NAME_BYTES,
+    DriverOperation,
     GenerateRequest,
     OpenRequest,
     Request,
@@ -20,8 +20,8 @@ from monitor.services.messages import (
     ServiceStatus,
 )
 
-ARGUMENTS = {Service: 4, Request: 3}  # x2-x5 of SECURE_CALL; x3-x5 of SECURE_RPC
-RESULTS = {Service: 4, Request: 3}  # x2-x5 of SECURE_DONE; x3-x5 of SECURE_RESUME
+ARGUMENTS = {Service: 4, Request: 3, DriverOperation: 4}  # x2-x5 of SECURE_CALL, of DRIVER_CALL; x3-x5 of SECURE_RPC
+RESULTS = {Service: 4, Request: 3, DriverOperation: 4}  # x2-x5 of SECURE_DONE, of DRIVER_RETURN; x3-x5 of SECURE_RESUME
 
 offsets = st.integers(0, 2**64 - 1)
 floats = st.floats(width=32, allow_nan=False)
