@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from emulator.native import ffi, lib
+from emulator.world import World
 
 if TYPE_CHECKING:
     from emulator.native._native import Machine as NativeMachine
@@ -23,9 +24,9 @@ _RECORD = struct.Struct("=I4x9Q")  # struct event: kind, guest time, eight argum
 class EventKind(enum.IntEnum):
     """What happened; the comment names the arguments."""
 
-    SMC = lib.EVENT_SMC  # function, x1..x5, exception level, world
-    SMC_RETURN = lib.EVENT_SMC_RETURN  # x0..x5, exception level, world
-    EXCEPTION = lib.EVENT_EXCEPTION  # syndrome, FAR, return address, from level, to level, IPA, vector, NS
+    SMC = lib.EVENT_SMC  # function, x1..x5, exception level, context
+    SMC_RETURN = lib.EVENT_SMC_RETURN  # x0..x5, exception level, context
+    EXCEPTION = lib.EVENT_EXCEPTION  # syndrome, FAR, return address, from level, to level, IPA, vector, context
     DENIED = lib.EVENT_DENIED  # address, NSAID, secure, write, filter, reported as an error
     DEVICE_WRITE = lib.EVENT_DEVICE_WRITE  # device, offset, size, value, secure
     UNDECLARED = lib.EVENT_UNDECLARED  # device, offset, size, value, write, secure
@@ -48,6 +49,16 @@ class Filter(enum.IntEnum):
 
 _KINDS = {int(kind): kind for kind in EventKind}
 AT_THE_END_OF_A_CALL = (EventKind.SMC_RETURN, EventKind.OWNERSHIP)
+
+
+def world_of(context: int) -> World:
+    """The world of an event's context."""
+    return World(context & 1)
+
+
+def vmid_of(context: int) -> int:
+    """VTTBR_EL2.VMID of a context of the normal world; 0 of the secure world's."""
+    return context >> lib.EVENT_VMID_SHIFT
 
 
 class Event(NamedTuple):

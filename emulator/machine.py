@@ -178,7 +178,7 @@ class Machine:
         """
         self._keeper.restore(state, {**self._devices, **self._kept})
 
-    def port(self, world: World, vmid: int = 0) -> WorldPort:
+    def port(self, world: World, vmid: int | None = None) -> WorldPort:
         return WorldPort(self.native, world, vmid)
 
     @property

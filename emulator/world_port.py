@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from emulator.native._native import Machine as NativeMachine
 
 
+ANY_VMID = -1
+
+
 class PortAbort(Exception):
     """A load or store through a port was refused, as a data abort would report it.
 
@@ -32,14 +35,14 @@ class PortAbort(Exception):
 class WorldPort:
     """Loads and stores at EL1 of ``world``, by virtual address; open only while the core stands at EL1 of that world.
 
-    ``vmid``: and with this VMID, where the normal world's EL1 has several contexts; 0: whichever.
+    ``vmid``: and with this VMID, where the normal world's EL1 has several contexts; None: whichever.
     Everything is copied: no view of guest memory leaves the port. Native operations that work on guest memory by
     virtual address take ``handle``; Python runs them by `call`.
     """
 
-    def __init__(self, machine: NativeMachine, world: World, vmid: int = 0) -> None:
+    def __init__(self, machine: NativeMachine, world: World, vmid: int | None = None) -> None:
         self.world = world
-        self.handle = ffi.gc(lib.port_new(machine, world, vmid), lib.port_free)
+        self.handle = ffi.gc(lib.port_new(machine, world, ANY_VMID if vmid is None else vmid), lib.port_free)
 
     def read(self, va: int, size: int) -> bytes:
         """Copy ``size`` bytes of memory. Raises PortAbort; devices are for `load`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emulator.devices.smmu_structures import EventCode
-from emulator.events import Event, EventKind, EventStream, Filter
+from emulator.events import Event, EventKind, EventStream, Filter, world_of
 from emulator.memory_map import PAGE_SIZE
 from emulator.world import World
 from monitor import abi
@@ -109,7 +109,7 @@ def _refusal(event: Event, call: abi.Call | None) -> str | None:
             return f"{Filter(event.args[4]).name} denies NSAID {event.args[1]}"
         case EventKind.SMMU_FAULT:
             return f"SMMU {EventCode(event.args[2]).name}"
-        case EventKind.SMC_RETURN if event.args[7] == World.NORMAL:
+        case EventKind.SMC_RETURN if world_of(event.args[7]) is World.NORMAL:
             return _status(event, call)
         case _:
             return None

@@ -104,7 +104,7 @@ DRIVER_CONTEXT = 2  # number of the monitor's third context; the first two are n
 class Vmid(enum.IntEnum):
     """Virtual machine identifiers: whose stage-2 table a translation comes from, in the core's TLB or in the SMMU's."""
 
-    NORMAL = 1  # the core in the normal world
+    NORMAL = 0  # the core in the normal world
     STORAGE = 2  # every DMA master of the normal world: storage, and the NPU in normal mode
     NPU = 3  # the NPU in secure mode
     DRIVER = 4  # the core in the driver context

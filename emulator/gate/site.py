@@ -84,7 +84,7 @@ class Gate:
     """The gate of ``world``, loaded at ``base``; ``symbols`` are its image's, relative to address 0.
 
     ``probe_end`` is the address where guest code that a flow executes ends. ``vmid`` tells the gates of the normal
-    world and of the driver context apart, which are both non-secure; 0 where there is but one.
+    world and of the driver context apart, which are both non-secure; None where there is but one.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Gate:
         symbols: Mapping[str, int],
         base: int,
         probe_end: int | None = None,
-        vmid: int = 0,
+        vmid: int | None = None,
     ) -> None:
         self.world = world
         self.base = base
@@ -113,9 +113,9 @@ class Gate:
     def arrival(self, pc: int) -> Arrival | None:
         """The arrival a stop at ``pc`` means to this gate; None if the core stands elsewhere."""
         arrival = self._arrivals.get(pc)
-        if not arrival or self._core.world is not self.world or (self._vmid and self._core.vmid != self._vmid):
+        if not arrival or self._core.world is not self.world:
             return None
-        return arrival
+        return arrival if self._vmid in (None, self._core.vmid) else None
 
     def registers(self, count: int = RESULT_REGISTERS) -> Registers:
         return tuple(self._core.x[index] for index in range(count))

@@ -20,9 +20,11 @@ enum stop_reason {
 	STOP_AT_EVENT,
 };
 
+enum { EVENT_VMID_SHIFT = 8 }; /* of an event's context; below it is SCR_EL3.NS */
+
 enum event_kind {
-	EVENT_SMC,           /* function, x1..x5, exception level, world */
-	EVENT_SMC_RETURN,    /* x0..x5, exception level, world: EL3 was left */
+	EVENT_SMC,           /* function, x1..x5, exception level, context */
+	EVENT_SMC_RETURN,    /* x0..x5, exception level, context: EL3 was left */
 	EVENT_EXCEPTION,     /* syndrome, FAR, return address, from level, to level, world, IPA */
 	EVENT_DENIED,        /* address, NSAID, secure, write, filter (enum filter_kind), reported as an error */
 	EVENT_DEVICE_WRITE,  /* device, offset, size, value, world: a register that changes protection was programmed */
@@ -138,7 +140,7 @@ struct port_fault {
 	uint64_t address;
 };
 
-struct port *port_new(struct machine *machine, unsigned world, unsigned vmid);
+struct port *port_new(struct machine *machine, unsigned world, int vmid);
 void port_free(struct port *port);
 bool port_open(struct port *port); /* the core stands at EL1 of the port's world */
 bool port_read(struct port *port, uint64_t address, void *data, uint64_t bytes);

@@ -4,14 +4,14 @@
 
 #include "port.h"
 
-struct port *port_new(struct machine *machine, unsigned world, unsigned vmid)
+struct port *port_new(struct machine *machine, unsigned world, int vmid)
 {
 	struct port *port = calloc(1, sizeof *port);
 
 	if (port) {
 		port->machine = machine;
 		port->normal = world == 1;
-		port->vmid = (uint16_t)vmid;
+		port->vmid = vmid;
 	}
 	return port;
 }
@@ -26,7 +26,7 @@ bool port_open(struct port *port)
 	const struct translation_registers *registers = core_translation_registers(port->machine);
 
 	return current_level(port->machine) == 1 && (registers->scr_el3 & 1) == port->normal &&
-	       (!port->normal || !port->vmid || registers->vttbr_el2 >> 48 == port->vmid);
+	       (!port->normal || port->vmid < 0 || registers->vttbr_el2 >> 48 == (uint64_t)port->vmid);
 }
 
 static bool refuse(struct port *port, const struct fault *fault, bool write, uint64_t address)

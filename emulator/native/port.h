@@ -7,7 +7,7 @@
 struct port {
 	struct machine *machine;
 	bool normal; /* the world, as SCR_EL3.NS has it */
-	uint16_t vmid; /* of the normal world's context that the port belongs to; 0: of any */
+	int vmid;    /* of the normal world's context that the port belongs to; negative: any */
 	struct port_fault fault;
 };
 

@@ -48,7 +48,7 @@ class LoggedCore(Core):
 
 
 class LoggedPort(WorldPort):
-    def __init__(self, machine: NativeMachine, world: World, vmid: int, log: Log) -> None:
+    def __init__(self, machine: NativeMachine, world: World, vmid: int | None, log: Log) -> None:
         super().__init__(machine, world, vmid)
         self._log = log
 

@@ -136,7 +136,7 @@ class SupervisedMachine(Machine):
     def ask(self, question: Callable[[], int]) -> int:
         return self._log.learn(super().ask, question)
 
-    def port(self, world: World, vmid: int = 0) -> WorldPort:
+    def port(self, world: World, vmid: int | None = None) -> WorldPort:
         return LoggedPort(self.native, world, vmid, self._log)
 
     def read_physical(self, address: int, size: int) -> bytes:

@@ -82,6 +82,7 @@ el2_synchronous:
 
 el2_driver_fault:			/* EL3 ends the driver's call and does not come back */
 	add	sp, sp, #32
+	mov	x0, #0
 	smc	#0
 
 el2_halt:

@@ -59,7 +59,7 @@
 #define REGION_MONITOR_CARVE_OUT 1
 #define REGION_SECURE_DRAM       2
 
-#define VMID_NORMAL  1
+#define VMID_NORMAL  0
 #define VMID_STORAGE 2
 #define VMID_NPU     3
 #define VMID_DRIVER  4

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from emulator.debug.syndrome import describe_syndrome
 from emulator.events import Event, EventKind, Filter
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE, Nsaid, device_windows
-from emulator.world import World
+from flexserve.contexts import SENTENCE_NAMES, context_name
 from monitor import abi
 
 from .ownership import state_name
@@ -42,7 +42,7 @@ def describe_results(call_event: Event | None, event: Event) -> str:
     if call is None or call_event is None:
         return f"returned {event.args[0]:#x}"
     if event.args[WORLD] != call_event.args[WORLD]:
-        return f"{call.name}: the {World(event.args[WORLD]).name.lower()} world runs"
+        return f"{call.name}: {SENTENCE_NAMES[context_name(event.args[WORLD])]} runs"
     kinds = {word.name: word.kind for word in call.returns}
     values = call.results(event.args[:LEVEL])
     return f"{call.name}: {', '.join(f'{name}={_word(kinds[name], value)}' for name, value in values.items())}"
@@ -85,7 +85,7 @@ def _name(names: type[abi.Status | Nsaid | Filter], value: int) -> str:
 
 
 def _smc(args: Args) -> str:
-    return f"SMC {_call(args)} from EL{args[LEVEL]} {World(args[WORLD]).name.lower()}"
+    return f"SMC {_call(args)} from EL{args[LEVEL]} {context_name(args[WORLD])}"
 
 
 def _exception(args: Args) -> str:

@@ -14,7 +14,7 @@ from perfetto.trace_builder.proto_builder import TraceProtoBuilder
 
 from emulator.events import Event, EventKind
 from emulator.memory_map import DramLayout, StreamId
-from emulator.world import World
+from flexserve.contexts import context_name
 from flexserve.trace.lines import LEVEL, WORLD, Liner
 from flexserve.trace.names import member, register
 from monitor import abi
@@ -157,5 +157,6 @@ class Converter:
             self._running = None
 
 
-def _context(world: int, level: int) -> str:
-    return f"EL{level} {World(world).name.lower()} world"
+def _context(number: int, level: int) -> str:
+    name = context_name(number)
+    return f"EL{level} {name} {'context' if name == 'driver' else 'world'}"

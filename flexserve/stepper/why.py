@@ -11,6 +11,7 @@ from emulator.debug.walk import Access, explain, read_virtual
 from emulator.events import Event
 from emulator.stops import Position, Watch
 from emulator.world import World
+from flexserve.contexts import context_name
 from flexserve.debug.calls import LEVEL, WORLD, call_before, covers, describe_call
 from flexserve.debug.ownership import entry_address, reachable, state_name
 from flexserve.debug.scene import Refused
@@ -93,7 +94,7 @@ def _at_the_call(session: Session, page: int, now: str, change: Event, call: Eve
         before=state_name(change.args[2]),
         after=state_name(change.args[3]),
         call=describe_call(call),
-        caller=f"EL{call.args[LEVEL]} {World(call.args[WORLD]).name.lower()}",
+        caller=f"EL{call.args[LEVEL]} {context_name(call.args[WORLD])}",
         site=site,
         site_place=session.sources.name_at(site),
         unmapped_by=unmapped,

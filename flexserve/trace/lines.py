@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from emulator.debug.syndrome import describe_syndrome, exception_class
 from emulator.devices.smmu_structures import EventCode, Opcode
-from emulator.events import Event, EventKind, Filter
+from emulator.events import Event, EventKind, Filter, vmid_of
 from emulator.memory_map import DramLayout, Nsaid, StreamId
 from emulator.world import World
 from monitor import abi
@@ -18,6 +18,7 @@ from . import names
 LEVEL, WORLD = 6, 7  # of an SMC event's or an SMC return's arguments
 SMC_CLASS = 0x17
 EL3 = 3
+EVERY_PENDING = sum(abi.Pending)
 
 Args: TypeAlias = tuple[int, ...]
 
@@ -32,7 +33,7 @@ class Liner:
 
     def __init__(self, layout: DramLayout) -> None:
         self._layout = layout
-        self._calls: dict[int, tuple[abi.Call | None, str]] = {}  # the last call of each world
+        self._calls: dict[int, tuple[abi.Call | None, str]] = {}  # the last call of each context
         self._caller = 0
         self._writers: dict[EventKind, Callable[[Args], str | None]] = {
             EventKind.SMC: self._smc,
@@ -102,7 +103,10 @@ class Liner:
         call, name = self._calls.get(args[WORLD], (None, "entry"))
         where = names.where(args[WORLD], args[LEVEL])
         kind = "return" if args[WORLD] == self._caller else "switch"
-        if kind == "switch" and args[WORLD] == World.SECURE:
+        if kind == "switch" and vmid_of(args[WORLD]) == abi.Vmid.DRIVER:
+            return f"switch {where} entry{_registers(args[:LEVEL], 0)}"
+        answered = call is abi.DRIVER_CALL and vmid_of(self._caller) == abi.Vmid.DRIVER
+        if kind == "switch" and args[WORLD] == World.SECURE and not answered and args[0] <= EVERY_PENDING:
             pending = abi.Pending(args[0])
             what = pending.name or f"{args[0]:#x}"
             return f"switch {where} {what}{_registers(args[1:LEVEL], 1)}"

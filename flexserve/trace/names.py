@@ -13,7 +13,7 @@ from emulator.devices.tzc400 import Tzc400
 from emulator.devices.tzpc import Tzpc
 from emulator.devices.uart import Uart
 from emulator.memory_map import DRAM_BASE, SECURE_SRAM, DramLayout, device_windows
-from emulator.world import World
+from flexserve.contexts import context_name
 from monitor.abi import REVOKED, Call, Kind, PageState, Status
 
 DEVICE_TYPES: dict[str, type[Device]] = {
@@ -108,9 +108,9 @@ def member(names: type[enum.IntEnum], value: int) -> str:
 
 
 @remembered
-def where(world: int, level: int) -> str:
+def where(number: int, level: int) -> str:
     """``normal.el1``."""
-    return f"{World(world).name.lower()}.el{level}"
+    return f"{context_name(number)}.el{level}"
 
 
 def _pairs(values: dict[str, str]) -> str:

@@ -18,6 +18,7 @@ from monitor.abi import (
     MEM_RECALL,
     MEM_RECLAIM,
     MEM_RELEASE,
+    NPU_RECALL,
     PSCI_SYSTEM_OFF,
     SECURE_DONE,
     SECURE_READY,
@@ -185,7 +186,7 @@ def _immediate(hostile: Hostile, scene: Scene) -> Flow[bool]:
 
 def _arbitrary(_hostile: Hostile, scene: Scene) -> Flow[bool]:
     """Every fast call but those that any argument suits, with registers full of noise."""
-    harmless = (PSCI_SYSTEM_OFF, MEM_RECALL)
+    harmless = (PSCI_SYSTEM_OFF, MEM_RECALL, NPU_RECALL)
     scene.arm()
     for call in (row for row in CALLS if row.is_fast and row.args and row not in harmless):
         for turn in range(SWEEP_ROUNDS):

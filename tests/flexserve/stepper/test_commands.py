@@ -68,7 +68,7 @@ def test_previous_comes_back_to_where_next_was(at_start: Session, kind: str) -> 
 
 def test_a_switch_ends_in_the_other_world(at_start: Session) -> None:
     worlds = [do(at_start, "next switch").data["at"]["world"] for _ in range(4)]  # type: ignore[index]
-    assert worlds == ["normal", "secure", "normal", "secure"]
+    assert worlds == ["secure", "normal", "secure", "normal"]
     for _ in range(20):
         assert words(do(at_start, "next switch")).endswith("world runs")
 
@@ -242,7 +242,7 @@ def test_gdbs_own_words_are_understood(at_start: Session) -> None:
     assert do(at_start, "p $pc").data["value"] == at_start.timeline.machine.core.pc
     assert len(do(at_start, "x/4i $pc").data["instructions"]) == 4  # type: ignore[arg-type]
     assert len(str(do(at_start, "x/2gx $sp - 32").data["bytes"])) == 32
-    assert do(at_start, "info registers x0").data["x0"] == abi.SECURE_READY.function
+    assert do(at_start, "info registers x0").data["x0"] == abi.DRIVER_READY.function
     assert do(at_start, "info breakpoints").plain == "no breakpoints"
     assert do(at_start, "run").data["position"] == {"instructions": 0, "entries": 0}
 

@@ -38,7 +38,7 @@ def test_an_empty_line_does_the_last_command_again(capsys: pytest.CaptureFixture
     one.timeline.close()
     out, error = capsys.readouterr()
     assert out.startswith(WELCOME)
-    assert (calls, out.count("SMC SECURE_")) == (2, 2)
+    assert (calls, out.count("_READY(")) == (2, 2)
     assert error == "no command 'nonsense': `help` lists what there is\n"
     assert "next smc" in (tmp_path / "flexserve" / "step_history").read_text()
 

@@ -53,7 +53,7 @@ def test_a_script_is_done_line_by_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert execute(["step", *SMALL, "--script", str(script)]) == 0
     out = capsys.readouterr().out
     assert [command for command, _ in shown(out)] == ["next smc", "registers x0", "quit"]
-    assert "SMC SECURE_READY(" in out
+    assert "SMC DRIVER_READY(" in out
 
 
 def test_a_snapshot_is_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

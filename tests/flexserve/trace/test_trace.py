@@ -90,7 +90,7 @@ def test_run_that_is_not_the_same_is_said_by_event(
     assert execute(["trace", "check", str(file)]) == 1
     out = capsys.readouterr().out
     assert "MEM_LOCK: status is DENIED in run.trace, SUCCESS in now" in out
-    assert "after 10 SMCs" in out
+    assert "after 11 SMCs" in out
 
 
 def test_consequences_are_named(trace: Trace) -> None:
