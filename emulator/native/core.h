@@ -14,7 +14,7 @@ extern volatile sig_atomic_t core_interrupted; /* SIGINT arrived since core_run 
 #define HCR_VIRTUAL (7 << 6)
 bool core_is_hcr(const uc_arm64_cp_reg *reg);
 /* SCTLR, SCR, HCR: CRn 1. TTBR, TCR, VTTBR, VTCR: CRn 2. MAIR: CRn 10. VBAR: CRn 12. */
-void core_note_write(struct core *core, unsigned op0, unsigned crn);
+void core_note_write(struct core *core, const uc_arm64_cp_reg *reg);
 /* Guest time at an instruction of the block that is being executed. */
 uint64_t core_time_at(const struct machine *machine, uint64_t pc);
 /* The block was left early: only what lies before the program counter was executed. */

@@ -248,7 +248,7 @@ static uint32_t on_msr(uc_engine *engine, uc_arm64_reg source, const uc_arm64_cp
 	struct machine *machine = user;
 	uint64_t value = 0;
 
-	core_note_write(&machine->core, reg->op0, reg->crn);
+	core_note_write(&machine->core, reg);
 	if (float_traps_depend_on(reg)) {
 		float_traps_on_write(machine);
 		return 0;

@@ -78,11 +78,32 @@ uint64_t core_read_sysreg(struct machine *machine, unsigned op0, unsigned op1, u
 	return core_is_hcr(&reg) ? reg.val | machine->core.hcr_virtual : reg.val;
 }
 
-void core_note_write(struct core *core, unsigned op0, unsigned crn)
+/* Every register of struct translation_registers, by its encoding. */
+static const struct {
+	unsigned op0, op1, crn, crm, op2;
+	size_t offset;
+} kept[] = {
+#define KEPT(field, ...) {__VA_ARGS__, offsetof(struct translation_registers, field)}
+	KEPT(scr_el3, SCR_EL3),     KEPT(hcr_el2, HCR_EL2),     KEPT(vtcr_el2, VTCR_EL2),   KEPT(vttbr_el2, VTTBR_EL2),
+	KEPT(sctlr_el1, SCTLR_EL1), KEPT(tcr_el1, TCR_EL1),     KEPT(ttbr0_el1, TTBR0_EL1), KEPT(ttbr1_el1, TTBR1_EL1),
+	KEPT(mair_el1, MAIR_EL1),   KEPT(sctlr_el2, SCTLR_EL2), KEPT(tcr_el2, TCR_EL2),     KEPT(ttbr0_el2, TTBR0_EL2),
+	KEPT(mair_el2, MAIR_EL2),   KEPT(sctlr_el3, SCTLR_EL3), KEPT(tcr_el3, TCR_EL3),     KEPT(ttbr0_el3, TTBR0_EL3),
+	KEPT(mair_el3, MAIR_EL3),   KEPT(vbar[1], VBAR_EL1),    KEPT(vbar[2], VBAR_EL2),    KEPT(vbar[3], VBAR_EL3),
+};
+
+#define KEPT_COUNT (sizeof kept / sizeof kept[0])
+#define ALL_KEPT ((UINT32_C(1) << KEPT_COUNT) - 1)
+
+void core_note_write(struct core *core, const uc_arm64_cp_reg *reg)
 {
-	if (op0 == 3 && (crn == 1 || crn == 2 || crn == 10 || crn == 12)) {
-		core->registers.valid = false;
-		float_traps_forget(core);
+	if (reg->op0 != 3 || (reg->crn != 1 && reg->crn != 2 && reg->crn != 10 && reg->crn != 12)) {
+		return;
+	}
+	float_traps_forget(core);
+	for (size_t i = 0; i < KEPT_COUNT; i++) {
+		if (kept[i].crn == reg->crn && kept[i].op1 == reg->op1 && kept[i].crm == reg->crm && kept[i].op2 == reg->op2) {
+			core->registers.current &= ~(UINT32_C(1) << i);
+		}
 	}
 }
 
@@ -91,7 +112,7 @@ void core_store_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsi
 {
 	uc_arm64_cp_reg reg = {.crn = crn, .crm = crm, .op0 = op0, .op1 = op1, .op2 = op2, .val = value};
 
-	core_note_write(&machine->core, op0, crn);
+	core_note_write(&machine->core, &reg);
 	if (core_is_hcr(&reg)) {
 		reg.val = interrupt_keep_virtual(machine, value);
 	}
@@ -115,33 +136,24 @@ void core_write_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsi
 	core_store_sysreg(machine, op0, op1, crn, crm, op2, value);
 }
 
+static void read_again(struct machine *machine, struct translation_registers *registers)
+{
+	machine->core.fetched.host = NULL;
+	for (size_t i = 0; i < KEPT_COUNT; i++) {
+		if (!(registers->current >> i & 1)) {
+			*(uint64_t *)((char *)registers + kept[i].offset) = core_read_sysreg(
+				machine, kept[i].op0, kept[i].op1, kept[i].crn, kept[i].crm, kept[i].op2);
+		}
+	}
+	registers->current = ALL_KEPT;
+}
+
 const struct translation_registers *core_translation_registers(struct machine *machine)
 {
 	struct translation_registers *registers = &machine->core.registers;
 
-	if (!registers->valid) {
-		machine->core.fetched.host = NULL;
-		*registers = (struct translation_registers){
-			.valid = true,
-			.scr_el3 = sysreg(machine, SCR_EL3),
-			.hcr_el2 = sysreg(machine, HCR_EL2),
-			.vtcr_el2 = sysreg(machine, VTCR_EL2),
-			.vttbr_el2 = sysreg(machine, VTTBR_EL2),
-			.sctlr_el1 = sysreg(machine, SCTLR_EL1),
-			.tcr_el1 = sysreg(machine, TCR_EL1),
-			.ttbr0_el1 = sysreg(machine, TTBR0_EL1),
-			.ttbr1_el1 = sysreg(machine, TTBR1_EL1),
-			.mair_el1 = sysreg(machine, MAIR_EL1),
-			.sctlr_el2 = sysreg(machine, SCTLR_EL2),
-			.tcr_el2 = sysreg(machine, TCR_EL2),
-			.ttbr0_el2 = sysreg(machine, TTBR0_EL2),
-			.mair_el2 = sysreg(machine, MAIR_EL2),
-			.sctlr_el3 = sysreg(machine, SCTLR_EL3),
-			.tcr_el3 = sysreg(machine, TCR_EL3),
-			.ttbr0_el3 = sysreg(machine, TTBR0_EL3),
-			.mair_el3 = sysreg(machine, MAIR_EL3),
-			.vbar = {0, sysreg(machine, VBAR_EL1), sysreg(machine, VBAR_EL2), sysreg(machine, VBAR_EL3)},
-		};
+	if (registers->current != ALL_KEPT) {
+		read_again(machine, registers);
 	}
 	return registers;
 }

@@ -473,7 +473,7 @@ bool state_restore(struct machine *machine, const uint8_t *bytes, uint64_t count
 	struct stream stream = {.direction = RESTORE, .bytes = (uint8_t *)bytes, .end = count};
 
 	walk(machine, &stream);
-	machine->core.registers.valid = false;
+	machine->core.registers.current = 0;
 	machine->core.scrubbed_count = 0;
 	machine->core.trap.status = FSC_NONE;
 	machine->core.float_traps = FLOAT_TRAPS_UNKNOWN;

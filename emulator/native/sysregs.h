@@ -43,9 +43,9 @@
 #define ELR_EL3 3, 6, 4, 0, 1
 #define MAIR_EL3 3, 6, 10, 2, 0
 
-/* The registers that translation reads on every miss, and exception entry; a copy is kept until one is written. */
+/* The registers that translation reads on every miss, and exception entry; a copy of each is kept until it is written. */
 struct translation_registers {
-	bool valid;
+	uint32_t current; /* a bit for each: it is what the core holds */
 	uint64_t scr_el3, hcr_el2, vtcr_el2, vttbr_el2;
 	uint64_t sctlr_el1, tcr_el1, ttbr0_el1, ttbr1_el1, mair_el1;
 	uint64_t sctlr_el2, tcr_el2, ttbr0_el2, mair_el2;

@@ -54,6 +54,16 @@
 	msr	\name, x9
 	.endm
 
+	/* x1: what the register holds, as just saved. Most hold the same in both, and a write costs more than a look. */
+	.macro	change_register name
+	ldr	x9, [x0], #8
+	ldr	x11, [x1], #8
+	cmp	x9, x11
+	b.eq	1f
+	msr	\name, x9
+1:
+	.endm
+
 	.macro	each_vector_pair action
 	\action	q0, q1, 0
 	\action	q2, q3, 32
@@ -81,6 +91,18 @@
 	ldp	\first, \second, [x10, #\offset]
 	.endm
 
+	/* All but EL1's registers, at which x0 points afterwards; SCR_EL3 in x12. */
+	.macro	enter_common
+	msr	tpidr_el3, x0
+	add	x10, x0, #CONTEXT_V
+	each_vector_pair restore_vectors
+	ldp	x9, x11, [x0, #CONTEXT_FPCR]
+	msr	fpcr, x9
+	msr	fpsr, x11
+	ldr	x12, [x0, #CONTEXT_SCR]
+	add	x0, x0, #CONTEXT_EL1
+	.endm
+
 	.section .text, "ax"
 	.global world_switch
 	.type world_switch, %function
@@ -90,21 +112,21 @@ world_switch:
 	mrs	x9, fpcr
 	mrs	x11, fpsr
 	stp	x9, x11, [x0, #CONTEXT_FPCR]
+	mov	x13, x1
 	add	x0, x0, #CONTEXT_EL1
+	mov	x1, x0
 	each_el1_register save_register
-	mov	x0, x1
+	mov	x0, x13
+	enter_common
+	each_el1_register change_register
+	msr	scr_el3, x12
+	isb
+	ret
 
 	.global world_enter
 	.type world_enter, %function
 world_enter:
-	msr	tpidr_el3, x0
-	add	x10, x0, #CONTEXT_V
-	each_vector_pair restore_vectors
-	ldp	x9, x11, [x0, #CONTEXT_FPCR]
-	msr	fpcr, x9
-	msr	fpsr, x11
-	ldr	x12, [x0, #CONTEXT_SCR]
-	add	x0, x0, #CONTEXT_EL1
+	enter_common
 	each_el1_register restore_register
 	msr	scr_el3, x12
 	isb
