@@ -25,6 +25,8 @@ MAX_WIDTH = lib.TENSOR_MAX_WIDTH
 MAX_VOCABULARY = lib.TENSOR_MAX_ROWS
 MAX_CONTEXT = lib.TENSOR_MAX_TOKENS
 MAX_HEAD_WIDTH = lib.TENSOR_MAX_HEAD_WIDTH
+MAX_COUNT = lib.TENSOR_MAX_COUNT  # tokens of one operation
+BLOCK_SIZE = lib.TENSOR_BLOCK  # bytes of a block of weights: matrices and activations begin at a multiple of it
 
 
 class Refusal(enum.IntEnum):
@@ -32,6 +34,7 @@ class Refusal(enum.IntEnum):
 
     INVALID = lib.TENSOR_INVALID
     NOT_FINITE = lib.TENSOR_NOT_FINITE
+    NO_MEMORY = lib.TENSOR_NO_MEMORY
 
 
 PLANES = 2  # an activation is a coarse and a fine int8 vector
@@ -40,11 +43,15 @@ PASSES_OF_NORMALISE = 4
 PASSES_OF_QUANTISE = 3
 PASSES_OF_SAMPLE = 6
 
-# Instructions of a token's arithmetic: one table, by operation.
+# Instructions of one token's arithmetic: one table, by operation.
 
 
 def embed_cost(columns: int) -> int:
     return _elements(columns)
+
+
+def angles_cost(head_width: int) -> int:
+    return costs.PORT_ACCESS + costs.INSTRUCTIONS_PER_TRANSCENDENTAL * head_width // 2
 
 
 def normalise_cost(count: int) -> int:
@@ -55,25 +62,40 @@ def quantise_cost(count: int) -> int:
     return PLANES * PASSES_OF_QUANTISE * _elements(count)
 
 
-def linear_cost(columns: int, rows: int) -> int:
-    return costs.PORT_ACCESS + rows * -(-PLANES * columns // costs.MACS_PER_INSTRUCTION)
+def products_cost(rows: int, columns: int, feature_rows: int) -> int:
+    """Of all feature rows, of which a token has two."""
+    return costs.PORT_ACCESS + rows * -(-columns * feature_rows // costs.MACS_PER_INSTRUCTION)
 
 
-def rotate_cost(heads: int, head_width: int) -> int:
-    return costs.INSTRUCTIONS_PER_TRANSCENDENTAL * head_width // 2 + _elements(heads * head_width)
+def linear_cost(rows: int) -> int:
+    """The sums of both planes as one vector."""
+    return PLANES * _elements(rows)
+
+
+def rotate_cost(heads: int, kv_heads: int, head_width: int) -> int:
+    query, key = heads * head_width, kv_heads * head_width
+    return linear_cost(query) + 2 * linear_cost(key) + _elements(query) + _elements(key)
 
 
 def attend_cost(tokens: int, heads: int, head_width: int) -> int:
+    """One token's attention over ``tokens``."""
     per_token = 2 * _elements(head_width) + costs.INSTRUCTIONS_PER_TRANSCENDENTAL
     return costs.PORT_ACCESS + heads * tokens * per_token
 
 
+def attend_all_cost(position: int, count: int, heads: int, head_width: int) -> int:
+    """``count`` tokens from ``position`` on, each over all up to itself."""
+    reached = count * position + count * (count + 1) // 2
+    each = attend_cost(0, heads, head_width) + quantise_cost(heads * head_width)
+    return count * each + attend_cost(reached, heads, head_width) - attend_cost(0, heads, head_width)
+
+
 def swiglu_cost(count: int) -> int:
-    return costs.INSTRUCTIONS_PER_TRANSCENDENTAL * count + quantise_cost(count)
+    return 2 * linear_cost(count) + costs.INSTRUCTIONS_PER_TRANSCENDENTAL * count + quantise_cost(count)
 
 
 def add_cost(count: int) -> int:
-    return _elements(count)
+    return linear_cost(count) + _elements(count)
 
 
 def argmax_cost(count: int) -> int:
@@ -109,37 +131,43 @@ def _run(native: Native) -> Callable[..., int]:
 TENSOR_OPERATIONS: Operations = {
     "tensor_embed": Operation(
         _run(lib.tensor_embed),
-        lambda matrix, rows, columns, row, output: embed_cost(columns),
+        lambda matrix, rows, columns, tokens, count, vectors: count * embed_cost(columns),
+    ),
+    "tensor_angles": Operation(
+        _run(lib.tensor_angles),
+        lambda table, head_width, position, count, angles: count * angles_cost(head_width),
     ),
     "tensor_normalise": Operation(
         _run(lib.tensor_normalise),
-        lambda vector, gain, count, epsilon_bits, output: normalise_cost(count),
+        lambda vectors, gain, columns, epsilon_bits, count, activation: count * normalise_cost(columns),
     ),
-    "tensor_quantise": Operation(
-        _run(lib.tensor_quantise),
-        lambda vector, count, output: quantise_cost(count),
-    ),
-    "tensor_linear": Operation(
-        _run(lib.tensor_linear),
-        lambda matrix, rows, columns, first, count, vector, output: linear_cost(columns, count),
+    "tensor_products": Operation(
+        _run(lib.tensor_products),
+        lambda matrix, rows, columns, features, feature_rows, sums: products_cost(rows, columns, feature_rows),
     ),
     "tensor_rotate": Operation(
         _run(lib.tensor_rotate),
-        lambda table, vector, heads, head_width, position: rotate_cost(heads, head_width),
+        lambda query, key, value, activation, sums, angles, heads, kv_heads, head_width, count, queries, cache: (
+            count * rotate_cost(heads, kv_heads, head_width)
+        ),
     ),
     "tensor_attend": Operation(
         _run(lib.tensor_attend),
-        lambda query, keys, values, stride, tokens, first, count, group, head_width, output: attend_cost(
-            tokens, count, head_width
+        lambda queries, cache, position, count, heads, kv_heads, head_width, output: attend_all_cost(
+            position, count, heads, head_width
         ),
-    ),
-    "tensor_swiglu": Operation(
-        _run(lib.tensor_swiglu),
-        lambda gate, up, count, output: swiglu_cost(count),
     ),
     "tensor_add": Operation(
         _run(lib.tensor_add),
-        lambda vector, addend, count: add_cost(count),
+        lambda matrix, activation, sums, rows, count, vectors: count * add_cost(rows),
+    ),
+    "tensor_swiglu": Operation(
+        _run(lib.tensor_swiglu),
+        lambda gate, up, activation, sums, rows, count, output: count * swiglu_cost(rows),
+    ),
+    "tensor_linear": Operation(
+        _run(lib.tensor_linear),
+        lambda matrix, activation, sums, rows, count, vectors: count * linear_cost(rows),
     ),
     "tensor_argmax": Operation(
         _run(lib.tensor_argmax),

@@ -6,8 +6,11 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
 from emulator.devices.trusted import Slot, fuse_key
 from emulator.memory_map import PAGE_SIZE
+from flexserve.packed_matrix import pack_matrix
 from nworld.attacks.hostile import SCRATCH_BLOCKS, Medium
 from sworld.package import HEADER_SIZE, Contents, Identity, Package, pack
 from sworld.rope import rotation_steps
@@ -82,7 +85,8 @@ def _object(thing: ModelObject, seed: str) -> bytes:
             return struct.pack("<f", 1.0) * thing.columns
         case Kind.MATRIX:
             noise = hashlib.shake_256(f"{seed} {thing.name}".encode()).digest(thing.rows * thing.columns)
-            return struct.pack("<f", 1 / 1024) * thing.rows + noise.replace(b"\x80", b"\x81")
+            values = np.frombuffer(noise.replace(b"\x80", b"\x81"), np.int8).reshape(thing.rows, thing.columns)
+            return pack_matrix(np.full(thing.rows, 1 / 1024, np.float32), values)
 
 
 def _tokenizer() -> Tokenizer:

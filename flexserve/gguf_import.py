@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flexserve.errors import UserError
 from flexserve.gguf_file import Gguf, GgufError, Scalar, Tensor, Value
+from flexserve.packed_matrix import pack_matrix
 from sworld.package import Contents
 from sworld.rope import rotation_steps
 from sworld.shape import SHARED, Kind, ModelObject, ModelShape, ShapeError, layer_objects, shared_objects
@@ -220,9 +221,9 @@ def _single(value: float) -> float:
 
 
 def quantise_rows(values: NDArray[np.float32]) -> bytes:
-    """A matrix as a package holds it: the scales of all rows, then the int8 rows (docs/arithmetic.md, section 1)."""
+    """A matrix as a package holds it, quantised row by row (docs/arithmetic.md, sections 1 and 2)."""
     scales = np.max(np.abs(values), axis=1) / PEAK
     divisors = np.where(scales == 0, np.float32(1), scales)
     rows = np.clip(np.rint(values / divisors[:, np.newaxis]), -PEAK, PEAK)
     rows[scales == 0] = 0
-    return bytes(scales.astype("<f4").tobytes() + rows.astype(np.int8).tobytes())
+    return pack_matrix(scales, rows.astype(np.int8))

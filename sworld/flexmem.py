@@ -66,7 +66,7 @@ class Region:
 class PoolState:
     """All of the pool, in plain data: ``regions`` in layer order, ``locked`` pages since boot.
 
-    ``losses`` counts how often cache or activations went away.
+    ``losses`` counts how often cache or activations went away, ``moves`` how often anything did.
     """
 
     regions: list[Region] = field(default_factory=list)
@@ -75,6 +75,7 @@ class PoolState:
     next_va: int = POOL_WINDOW
     locked: int = 0
     losses: int = 0
+    moves: int = 0
 
 
 class Pool:
@@ -111,6 +112,7 @@ class Pool:
         """Forget what ``region`` holds; its pages are free."""
         frames, region.frames, region.ready = region.frames, [], False
         self.state.losses += bool(frames) and region.kind is not Kind.WEIGHTS
+        self.state.moves += bool(frames)
         yield from self._mapping.unmap(region.va, len(frames))
         self.state.free.update(frames)
 

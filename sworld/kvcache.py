@@ -12,7 +12,7 @@ from emulator.memory_map import PAGE_SIZE
 
 from .flexmem import Kind, Pool
 from .shape import ModelShape
-from .transformer import F32, CachePlace
+from .workspace import cache_stride
 
 
 class KvCache:
@@ -20,8 +20,7 @@ class KvCache:
 
     def __init__(self, pool: Pool, shape: ModelShape) -> None:
         self._pool = pool
-        self._values = F32 * shape.kv_width
-        self._stride = 2 * self._values
+        self._stride = cache_stride(shape)
         self._layers = [
             pool.reserve(Kind.KV, f"kv of layer {layer}", shape.context * self._stride) for layer in range(shape.layers)
         ]
@@ -38,9 +37,9 @@ class KvCache:
         for region in self._layers:
             region.ready = True
 
-    def place(self, layer: int) -> CachePlace:
-        keys = self._layers[layer].va
-        return CachePlace(keys, keys + self._values, self._stride)
+    def place(self, layer: int) -> int:
+        """Where the layer's position 0 is."""
+        return self._layers[layer].va
 
     def pages(self, tokens: int) -> int:
         """Pages of one layer for ``tokens`` positions."""

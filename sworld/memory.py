@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from emulator.gate import Flow
+from emulator.memory_map import PAGE_SIZE
 
 from .flexmem import Kind, Pool
 from .kvcache import KvCache
 from .loader import Loader
 from .shape import ModelShape
-from .transformer import CachePlace, Workspace
+from .workspace import PREFILL_CHUNK, Workspace
 
 
 class PoolMemory:
@@ -18,11 +19,17 @@ class PoolMemory:
         self._pool = pool
         self._loader = loader
         self._cache = KvCache(pool, shape)
-        self._workspace = pool.reserve(Kind.ACTIVATIONS, "workspace", Workspace(shape).size)
+        self._shape = shape
+        largest = Workspace(shape, min(PREFILL_CHUNK, shape.context)).size
+        self._workspace = pool.reserve(Kind.ACTIVATIONS, "workspace", largest)
 
     @property
     def losses(self) -> int:
         return self._pool.state.losses
+
+    @property
+    def moves(self) -> int:
+        return self._pool.state.moves
 
     @property
     def cached_tokens(self) -> int:
@@ -31,15 +38,16 @@ class PoolMemory:
     def set_cached_tokens(self, count: int) -> None:
         self._cache.hold(count)
 
-    def prepare(self, tokens: int) -> Flow[None]:
-        while not self._workspace_backed() or not self._cache.backed(tokens):
-            yield from self._pool.back(self._workspace, self._workspace.pages)
+    def prepare(self, tokens: int, chunk: int) -> Flow[None]:
+        pages = -(-Workspace(self._shape, chunk).size // PAGE_SIZE)
+        while len(self._workspace.frames) < pages or not self._cache.backed(tokens):
+            yield from self._pool.back(self._workspace, pages)
             yield from self._cache.back(tokens)
 
     def weights(self, layer: int, name: str) -> Flow[int]:
         return (yield from self._loader.address(layer, name))
 
-    def cache(self, layer: int) -> CachePlace:
+    def cache(self, layer: int) -> int:
         return self._cache.place(layer)
 
     @property
@@ -56,6 +64,3 @@ class PoolMemory:
         yield from self._cache.discard()
         yield from self._pool.discard(self._workspace)
         yield from self._loader.discard()
-
-    def _workspace_backed(self) -> bool:
-        return len(self._workspace.frames) == self._workspace.pages

@@ -29,7 +29,7 @@ from .shape import ModelObject, ModelShape, ShapeError
 from .tokenizer import Tokenizer, TokenizerError
 
 MAGIC = b"FLEXPKG\0"
-FORMAT = 1
+FORMAT = 2  # 1: matrices as plain rows
 TAG_SIZE = 16
 KEY_SIZE = 32
 MODEL_ID_SIZE = 16
@@ -99,7 +99,7 @@ class Package:
         if magic != MAGIC:
             raise PackageError("it does not begin as a model package does")
         if form != FORMAT:
-            raise PackageError(f"it has format {form}, this reader knows {FORMAT}")
+            raise PackageError(f"it has format {form}, this reader knows {FORMAT}: pack the model again")
         expected = HEADER_SIZE + _MANIFEST.size + index + tokenizer + TAG_SIZE * (chunks + 1)
         if tokenizer > MAX_TOKENIZER or chunks > MAX_CHUNKS:
             raise PackageError("its header claims more than a model can have")

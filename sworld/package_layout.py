@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from emulator.memory_map import PAGE_SIZE
+from emulator.tensor import BLOCK_SIZE
 
 from .shape import SHARED, ModelObject, ModelShape, layer_objects, shared_objects
-
-ALIGNMENT = 8  # bytes
 
 Group: TypeAlias = tuple[str, int, tuple[ModelObject, ...]]  # a chunk's name, its layer or SHARED, what it holds
 
@@ -24,10 +23,10 @@ def groups(shape: ModelShape) -> list[Group]:
 
 
 def laid_out(objects: Sequence[ModelObject]) -> tuple[list[tuple[ModelObject, int]], int]:
-    """Objects of one chunk with their offsets, and the bytes of them all."""
+    """Objects of one chunk with their offsets, multiples of a block of weights, and the bytes of them all."""
     places, offset = [], 0
     for thing in objects:
-        offset = -(-offset // ALIGNMENT) * ALIGNMENT
+        offset = -(-offset // BLOCK_SIZE) * BLOCK_SIZE
         places.append((thing, offset))
         offset += thing.size
     return places, offset

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from emulator.gate import Flow, compute
 from emulator.tensor import Refusal
+from emulator.world_port import PortAbort
 
 from . import matrix_layout
 
@@ -67,15 +68,13 @@ class CpuEngine:
 
     def start(self, products: Sequence[Product]) -> Flow[None]:
         for product in products:
-            result = yield from compute(
-                "tensor_products",
-                product.matrix,
-                product.rows,
-                product.columns,
-                product.features,
-                product.count,
-                product.sums,
-            )
+            sizes = (product.rows, product.columns)
+            try:
+                result = yield from compute(
+                    "tensor_products", product.matrix, *sizes, product.features, product.count, product.sums
+                )
+            except PortAbort as abort:  # a recall before this product, after the one before it
+                raise EngineFailed(str(abort)) from None
             if result < 0:
                 raise EngineFailed(f"tensor_products: {Refusal(result).name.lower().replace('_', ' ')}")
 

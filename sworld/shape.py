@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from emulator.tensor import MAX_CONTEXT, MAX_HEAD_WIDTH, MAX_VOCABULARY, MAX_WIDTH
 
+from .matrix_layout import matrix_size
+
 SHARED = -1  # the "layer" of the objects that all layers share
 
 
@@ -74,7 +76,7 @@ class ModelShape:
 class Kind(enum.Enum):
     """How an object is laid out."""
 
-    MATRIX = "matrix"  # f32 scale per row, then the int8 rows
+    MATRIX = "matrix"  # f32 scale per row, then the int8 rows in blocks (matrix_layout)
     VECTOR = "vector"  # f32
     TABLE = "table"  # u64
 
@@ -93,7 +95,7 @@ class ModelObject:
         """Bytes."""
         match self.kind:
             case Kind.MATRIX:
-                return 4 * self.rows + self.rows * self.columns
+                return matrix_size(self.rows, self.columns)
             case Kind.VECTOR:
                 return 4 * self.columns
             case Kind.TABLE:
@@ -101,7 +103,7 @@ class ModelObject:
 
 
 def shared_objects(shape: ModelShape) -> tuple[ModelObject, ...]:
-    """What all layers share, in the order of the package; the rotation table comes first and so is aligned to 8."""
+    """What all layers share, in the order of the package."""
     objects = (
         ModelObject("rotation", Kind.TABLE, 1, shape.head_width // 2),
         ModelObject("output_norm", Kind.VECTOR, 1, shape.width),

@@ -7,14 +7,7 @@
 #include "tensor.h"
 #include "product_check_api.h"
 
-#define BLOCK 32
-#define FEATURE_ATOM 16
-#define SUM_ATOM 4
-
-static uint64_t padded(uint64_t size)
-{
-	return (size + BLOCK - 1) / BLOCK * BLOCK;
-}
+#define BLOCK BLOCK_ROWS
 
 /* The secret number of a row: SplitMix64 (Steele, Lea, Flood 2014), whose state after n steps is key + n * gamma. */
 static uint64_t secret(uint64_t key, uint64_t row)

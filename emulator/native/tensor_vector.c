@@ -1,159 +1,202 @@
 /*
- * Operations on whole activation vectors: each is copied in, computed, copied out.
+ * Operations on whole vectors, TILE tokens at a time.
  */
 #include "tensor.h"
+#include "tensor_lanes.h"
 
-#include <math.h>
-
-struct vector {
-	float value[TENSOR_MAX_WIDTH];
+struct segment {
+	struct outcome outcome;
+	struct products products[2];
+	struct view vectors;
+	struct view gain;
+	struct activation activation;
+	uint64_t width;
+	uint64_t count;
+	float epsilon;
 };
 
-static bool vector_fits(uint64_t address, uint64_t count)
+static uint64_t tiles(uint64_t count)
 {
-	return aligned(address) && within(count, TENSOR_MAX_WIDTH);
+	return (count + TILE - 1) / TILE;
 }
 
-/* Quantises `source` into the guest and wipes it. */
-static int64_t write_quantised(struct port *port, struct vector *source, uint64_t count, uint64_t output)
+static uint64_t tokens_of(const struct segment *segment, uint64_t tile)
 {
-	struct quantised result;
-	int64_t status = TENSOR_NOT_FINITE;
+	const uint64_t left = segment->count - tile * TILE;
 
-	if (quantise(source->value, count, &result)) {
-		status = guest_write(port, output, &result, QUANTISED_BYTES(count)) ? TENSOR_OK : TENSOR_ABORT;
+	return left < TILE ? left : TILE;
+}
+
+static float *vector_of(const struct segment *segment, uint64_t token)
+{
+	return (float *)segment->vectors.flat + token * segment->width;
+}
+
+/* Runs the tiles if everything could be opened, and closes it. */
+static int64_t perform(struct segment *segment, int64_t status, void (*task)(void *context, uint64_t tile))
+{
+	if (status == TENSOR_OK) {
+		tensor_parallel(task, segment, tiles(segment->count));
+		status = segment->outcome.status;
 	}
-	scratch_clear(&result, QUANTISED_BYTES(count));
-	scratch_clear(source, 4 * count);
+	products_close(&segment->products[0]);
+	products_close(&segment->products[1]);
+	view_close(&segment->vectors, status == TENSOR_OK);
+	view_close(&segment->gain, false);
+	activation_close(&segment->activation, status == TENSOR_OK);
 	return status;
 }
 
-int64_t tensor_quantise(struct port *port, uint64_t vector, uint64_t count, uint64_t output)
+static int64_t open_vectors(struct segment *segment, struct port *port, uint64_t address, uint64_t width,
+			    uint64_t count, bool write)
 {
-	struct vector source;
-
-	STANDARD_FLOAT_MODE;
-	if (!vector_fits(vector, count) || !aligned(output)) {
+	segment->width = width;
+	segment->count = count;
+	if (!aligned(address) || !within(width, TENSOR_MAX_ROWS) || !within(count, TENSOR_MAX_COUNT)) {
 		return TENSOR_INVALID;
 	}
-	if (!guest_read(port, vector, &source, 4 * count)) {
-		scratch_clear(&source, 4 * count);
-		return TENSOR_ABORT;
-	}
-	return write_quantised(port, &source, count, output);
+	return view_flat(&segment->vectors, port, address, 4 * width * count, write);
 }
 
-int64_t tensor_normalise(struct port *port, uint64_t vector, uint64_t gain, uint64_t count, uint64_t epsilon_bits,
-			 uint64_t output)
+static void normalise_tile(void *context, uint64_t tile)
 {
-	struct vector x, scale;
-	float mean, inverse;
+	struct segment *segment = context;
+	const uint64_t first = tile * TILE;
+	const uint64_t count = tokens_of(segment, tile);
+	const uint64_t scratch_size = TILE * segment->width;
+	float *scratch = scratch_floats(scratch_size);
+	int64_t status = TENSOR_NO_MEMORY;
 
-	STANDARD_FLOAT_MODE;
-	if (!vector_fits(vector, count) || !aligned(gain) || !aligned(output)) {
-		return TENSOR_INVALID;
-	}
-	if (!guest_read(port, vector, &x, 4 * count) || !guest_read(port, gain, &scale, 4 * count)) {
-		scratch_clear(&x, 4 * count);
-		scratch_clear(&scale, 4 * count);
-		return TENSOR_ABORT;
-	}
-	mean = sum_of_products(x.value, x.value, count) / (float)count;
-	inverse = 1.0f / sqrtf(mean + float_of_bits(epsilon_bits));
-	for (uint64_t i = 0; i < count; i++) {
-		x.value[i] = (x.value[i] * inverse) * scale.value[i];
-	}
-	scratch_clear(&scale, 4 * count);
-	return write_quantised(port, &x, count, output);
-}
-
-int64_t tensor_swiglu(struct port *port, uint64_t gate, uint64_t up, uint64_t count, uint64_t output)
-{
-	struct vector x, factor;
-
-	STANDARD_FLOAT_MODE;
-	if (!vector_fits(gate, count) || !aligned(up) || !aligned(output)) {
-		return TENSOR_INVALID;
-	}
-	if (!guest_read(port, gate, &x, 4 * count) || !guest_read(port, up, &factor, 4 * count)) {
-		scratch_clear(&x, 4 * count);
-		scratch_clear(&factor, 4 * count);
-		return TENSOR_ABORT;
-	}
-	for (uint64_t i = 0; i < count; i++) {
-		const float g = x.value[i];
-		const float e = exp_nonpositive(g < 0.0f ? g : -g);
-		const float sigmoid = (g < 0.0f ? e : 1.0f) / (1.0f + e);
-
-		x.value[i] = (g * sigmoid) * factor.value[i];
-	}
-	scratch_clear(&factor, 4 * count);
-	return write_quantised(port, &x, count, output);
-}
-
-int64_t tensor_add(struct port *port, uint64_t vector, uint64_t addend, uint64_t count)
-{
-	struct vector x, y;
-	bool done;
-
-	STANDARD_FLOAT_MODE;
-	if (!vector_fits(vector, count) || !aligned(addend)) {
-		return TENSOR_INVALID;
-	}
-	done = guest_read(port, vector, &x, 4 * count) && guest_read(port, addend, &y, 4 * count);
-	if (done) {
-		for (uint64_t i = 0; i < count; i++) {
-			x.value[i] += y.value[i];
+	if (scratch != NULL) {
+		for (uint64_t t = 0; t < count; t++) {
+			lanes()->normalise(vector_of(segment, first + t), (const float *)segment->gain.flat,
+					   segment->width, segment->epsilon, scratch + t * segment->width);
 		}
-		done = guest_write(port, vector, &x, 4 * count);
+		status = activation_write(&segment->activation, first, count, scratch, segment->width);
 	}
-	scratch_clear(&x, 4 * count);
-	scratch_clear(&y, 4 * count);
-	return done ? TENSOR_OK : TENSOR_ABORT;
+	scratch_free(scratch, scratch_size);
+	outcome_note(&segment->outcome, status);
 }
 
-struct rotation {
-	uint64_t step[TENSOR_MAX_HEAD_WIDTH / 2];
-	float sine[TENSOR_MAX_HEAD_WIDTH / 2];
-	float cosine[TENSOR_MAX_HEAD_WIDTH / 2];
-};
-
-static void rotate_head(float *head, const struct rotation *rotation, uint64_t pairs)
+int64_t tensor_normalise(struct port *port, uint64_t vectors, uint64_t gain, uint64_t columns, uint64_t epsilon_bits,
+			 uint64_t count, uint64_t activation)
 {
-	for (uint64_t i = 0; i < pairs; i++) {
-		const float x = head[2 * i];
-		const float y = head[2 * i + 1];
+	struct segment segment = {.epsilon = float_of_bits(epsilon_bits)};
+	int64_t status;
 
-		head[2 * i] = x * rotation->cosine[i] - y * rotation->sine[i];
-		head[2 * i + 1] = x * rotation->sine[i] + y * rotation->cosine[i];
-	}
-}
-
-int64_t tensor_rotate(struct port *port, uint64_t table, uint64_t vector, uint64_t heads, uint64_t head_width,
-		      uint64_t position)
-{
-	const uint64_t pairs = head_width / 2;
-	struct rotation rotation;
-	struct vector x;
-	uint64_t bytes;
-	bool done;
-
-	STANDARD_FLOAT_MODE;
-	if (table % 8 != 0 || !aligned(vector) || head_width % 2 != 0 || !within(head_width, TENSOR_MAX_HEAD_WIDTH) ||
-	    !within(heads, TENSOR_MAX_WIDTH / head_width) || position >= TENSOR_MAX_TOKENS) {
+	if (!within(columns, TENSOR_MAX_WIDTH) || !aligned(gain) || !block_aligned(activation)) {
 		return TENSOR_INVALID;
 	}
-	bytes = 4 * heads * head_width;
-	done = guest_read(port, table, rotation.step, 8 * pairs) && guest_read(port, vector, &x, bytes);
-	if (done) {
-		for (uint64_t i = 0; i < pairs; i++) {
-			sine_cosine(position * rotation.step[i], &rotation.sine[i], &rotation.cosine[i]);
-		}
-		for (uint64_t head = 0; head < heads; head++) {
-			rotate_head(x.value + head * head_width, &rotation, pairs);
-		}
-		done = guest_write(port, vector, &x, bytes);
+	status = open_vectors(&segment, port, vectors, columns, count, false);
+	if (status == TENSOR_OK) {
+		status = view_flat(&segment.gain, port, gain, 4 * columns, false);
 	}
-	scratch_clear(&x, bytes);
-	return done ? TENSOR_OK : TENSOR_ABORT;
+	if (status == TENSOR_OK) {
+		status = activation_open(&segment.activation, port, activation, columns, count);
+	}
+	return perform(&segment, status, normalise_tile);
+}
+
+static void swiglu_tile(void *context, uint64_t tile)
+{
+	struct segment *segment = context;
+	const uint64_t first = tile * TILE;
+	const uint64_t count = tokens_of(segment, tile);
+	const uint64_t stride = padded(segment->width);
+	const uint64_t scratch_size = 2 * TILE * stride;
+	float *gate = scratch_floats(scratch_size);
+	int64_t status = TENSOR_NO_MEMORY;
+
+	if (gate != NULL) {
+		float *up = gate + TILE * stride;
+
+		products_dequantise(&segment->products[0], first, count, gate, stride);
+		products_dequantise(&segment->products[1], first, count, up, stride);
+		for (uint64_t t = 0; t < count; t++) {
+			lanes()->swiglu(gate + t * stride, up + t * stride, segment->width);
+		}
+		status = activation_write(&segment->activation, first, count, gate, stride);
+	}
+	scratch_free(gate, scratch_size);
+	outcome_note(&segment->outcome, status);
+}
+
+int64_t tensor_swiglu(struct port *port, uint64_t gate, uint64_t up, uint64_t activation, uint64_t sums, uint64_t rows,
+		      uint64_t count, uint64_t output)
+{
+	struct segment segment = {.width = rows, .count = count};
+	int64_t status;
+
+	if (!within(rows, TENSOR_MAX_WIDTH) || !block_aligned(gate | up | output)) {
+		return TENSOR_INVALID;
+	}
+	status = products_open(&segment.products[0], port, gate, activation, sums, rows, count);
+	if (status == TENSOR_OK) {
+		status = products_open(&segment.products[1], port, up, activation,
+				       sums + sums_bytes(rows, PLANES * count), rows, count);
+	}
+	if (status == TENSOR_OK) {
+		status = activation_open(&segment.activation, port, output, rows, count);
+	}
+	return perform(&segment, status, swiglu_tile);
+}
+
+/* The products of a tile as vectors, added to those that are there, or put in their place. */
+static void take_products(struct segment *segment, uint64_t tile, bool add)
+{
+	const uint64_t first = tile * TILE;
+	const uint64_t count = tokens_of(segment, tile);
+	const uint64_t stride = padded(segment->width);
+	const uint64_t scratch_size = TILE * stride;
+	float *scratch = scratch_floats(scratch_size);
+
+	if (scratch == NULL) {
+		outcome_note(&segment->outcome, TENSOR_NO_MEMORY);
+		return;
+	}
+	products_dequantise(&segment->products[0], first, count, scratch, stride);
+	for (uint64_t t = 0; t < count; t++) {
+		if (add) {
+			lanes()->add(vector_of(segment, first + t), scratch + t * stride, segment->width);
+		} else {
+			memcpy(vector_of(segment, first + t), scratch + t * stride, 4 * segment->width);
+		}
+	}
+	scratch_free(scratch, scratch_size);
+}
+
+static void add_tile(void *context, uint64_t tile)
+{
+	take_products(context, tile, true);
+}
+
+static void linear_tile(void *context, uint64_t tile)
+{
+	take_products(context, tile, false);
+}
+
+static int64_t open_linear(struct segment *segment, struct port *port, uint64_t matrix, uint64_t activation,
+			   uint64_t sums, uint64_t rows, uint64_t count, uint64_t vectors)
+{
+	int64_t status = products_open(&segment->products[0], port, matrix, activation, sums, rows, count);
+
+	return status == TENSOR_OK ? open_vectors(segment, port, vectors, rows, count, true) : status;
+}
+
+int64_t tensor_add(struct port *port, uint64_t matrix, uint64_t activation, uint64_t sums, uint64_t rows,
+		   uint64_t count, uint64_t vectors)
+{
+	struct segment segment = {0};
+	int64_t status = open_linear(&segment, port, matrix, activation, sums, rows, count, vectors);
+
+	return perform(&segment, status, add_tile);
+}
+
+int64_t tensor_linear(struct port *port, uint64_t matrix, uint64_t activation, uint64_t sums, uint64_t rows,
+		      uint64_t count, uint64_t vectors)
+{
+	struct segment segment = {0};
+	int64_t status = open_linear(&segment, port, matrix, activation, sums, rows, count, vectors);
+
+	return perform(&segment, status, linear_tile);
 }

@@ -63,17 +63,17 @@ class Guest:
         half = (pages + 1) // 2
         return 2 * (half - 1 - index) if index < half else 2 * (pages - 1 - index) + 1
 
-    def skip(self, size: int) -> int:
-        """Room for ``size`` bytes at the next multiple of 8: its address."""
-        address = self._next
-        self._next += -(-size // 8) * 8
+    def skip(self, size: int, alignment: int = 8) -> int:
+        """Room for ``size`` bytes at the next multiple of ``alignment``: its address."""
+        address = -(-self._next // alignment) * alignment
+        self._next = address + -(-size // 8) * 8
         assert self._next <= self.end
         return address
 
-    def put(self, data: bytes | npt.NDArray[np.generic]) -> int:
+    def put(self, data: bytes | npt.NDArray[np.generic], alignment: int = 8) -> int:
         """Write ``data`` into new room: its address."""
         raw = data if isinstance(data, bytes) else data.tobytes()
-        address = self.skip(len(raw))
+        address = self.skip(len(raw), alignment)
         self.port.write(address, raw)
         return address
 

@@ -10,7 +10,7 @@ import pytest
 
 from emulator.memory_map import PAGE_SIZE
 from emulator.native import ffi, lib
-from emulator.tensor import TENSOR_OPERATIONS, Refusal, float_bits
+from emulator.tensor import BLOCK_SIZE, TENSOR_OPERATIONS, Refusal, float_bits
 from emulator.world_port import PortAbort
 from tests.emulator.guest import Guest
 from tests.reference import arithmetic
@@ -23,7 +23,7 @@ WIDTHS = (1, 7, 8, 33, 72, 1000, 4100)
 
 @pytest.fixture(name="guest")
 def _guest() -> Iterator[Guest]:
-    guest = Guest()
+    guest = Guest(pages=1024)
     yield guest
     guest.machine.close()
 
@@ -39,9 +39,35 @@ def run(guest: Guest, name: str, *arguments: int) -> int:
     return TENSOR_OPERATIONS[name].run(guest.port, *arguments)
 
 
-def read_activation(guest: Guest, address: int, count: int) -> Activation:
-    values = np.frombuffer(guest.port.read(address + 8, 2 * count), np.int8).reshape(2, count)
-    return Activation(Quantised(guest.floats(address, 2), values))
+def activation_size(count: int, tokens: int) -> int:
+    return -(-8 * tokens // BLOCK_SIZE) * BLOCK_SIZE + -(-count // 32) * 64 * tokens
+
+
+def room(guest: Guest, count: int, tokens: int = 1) -> int:
+    """For an activation; not zero before."""
+    address = guest.skip(activation_size(count, tokens), BLOCK_SIZE)
+    guest.port.write(address, b"\x55" * activation_size(count, tokens))
+    return address
+
+
+def read_activations(guest: Guest, address: int, count: int, tokens: int = 1) -> list[Activation]:
+    return arithmetic.decode_activations(guest.port.read(address, activation_size(count, tokens)), count, tokens)
+
+
+class Multiplied:
+    """A random matrix, activations of some tokens, and their exact sums, in guest memory."""
+
+    def __init__(self, guest: Guest, seed: int, rows: int, columns: int, tokens: int) -> None:
+        self.matrix = arithmetic.quantise(normal(seed, columns, (rows, columns)))
+        vectors = normal(seed + 100, tokens, (tokens, columns))
+        self.vectors = [arithmetic.quantise_activation(vector) for vector in vectors]
+        self.address = guest.put(self.matrix.encode(), BLOCK_SIZE)
+        self.activation = guest.put(arithmetic.encode_activations(self.vectors), BLOCK_SIZE)
+        self.encoded_sums = arithmetic.encode_sums(self.matrix, self.vectors)
+
+    def linear(self) -> Floats:
+        """(tokens, rows)"""
+        return np.stack([arithmetic.linear(self.matrix, vector) for vector in self.vectors])
 
 
 def assert_same_activation(got: Activation, expected: Activation) -> None:
@@ -53,117 +79,147 @@ def assert_same_bits(got: Floats, expected: Floats) -> None:
     assert got.tobytes() == expected.astype(np.float32).tobytes()
 
 
-def vector_room(guest: Guest, count: int) -> int:
-    return guest.skip(2 * (4 + count))
+def normalise(guest: Guest, vectors: Floats, gain: Floats, epsilon: float = 1e-5) -> tuple[int, list[Activation]]:
+    """Of (tokens, width): what the operation returns, and what it leaves."""
+    tokens, count = vectors.shape
+    output = room(guest, count, tokens)
+    source, scale = guest.put(vectors), guest.put(gain)
+    result = run(guest, "tensor_normalise", source, scale, count, float_bits(epsilon), tokens, output)
+    return result, read_activations(guest, output, count, tokens) if result == 0 else []
 
 
+@pytest.mark.usefixtures("portable")
+@pytest.mark.parametrize("tokens", [1, 8, 13])
 @pytest.mark.parametrize("count", WIDTHS)
-def test_quantise(guest: Guest, count: int) -> None:
-    vector = normal(1, count, (count,))
-    output = vector_room(guest, count)
-    assert run(guest, "tensor_quantise", guest.put(vector), count, output) == 0
-    assert_same_activation(read_activation(guest, output, count), arithmetic.quantise_activation(vector))
+def test_normalise(guest: Guest, count: int, tokens: int) -> None:
+    vectors, gain = normal(3, count, (tokens, count)), normal(4, count, (count,))
+    result, activations = normalise(guest, vectors, gain)
+    assert result == 0
+    for got, vector in zip(activations, vectors, strict=True):
+        assert_same_activation(got, arithmetic.quantise_activation(arithmetic.normalise(vector, gain, F(1e-5))))
 
 
+@pytest.mark.usefixtures("portable")
 @pytest.mark.parametrize(
-    "vector",
+    "gain",
     [
         np.zeros(9, np.float32),
         np.array([1e-45, -3e-45, 0, 0.5e-38], np.float32),  # the scale is subnormal
         np.array([1e-44, 1e-45], np.float32),  # and here it rounds to zero
-        np.array([127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5], np.float32),  # ties go to even
+        np.array([127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 1], np.float32),  # ties go to even
         np.array([3.4e38, -3.4e38, 1], np.float32),
         np.array([-0.0, 0.0], np.float32),
     ],
     ids=["zero", "subnormal", "vanishing", "ties", "huge", "signed-zero"],
 )
-def test_quantise_at_the_edges(guest: Guest, vector: Floats) -> None:
-    output = vector_room(guest, len(vector))
-    assert run(guest, "tensor_quantise", guest.put(vector), len(vector), output) == 0
-    assert_same_activation(read_activation(guest, output, len(vector)), arithmetic.quantise_activation(vector))
+def test_quantisation_at_the_edges(guest: Guest, gain: Floats) -> None:
+    """RMSNorm of ones without epsilon is one: the gain itself is quantised."""
+    result, (got,) = normalise(guest, np.ones((1, len(gain)), np.float32), gain, 0.0)
+    assert result == 0
+    assert_same_activation(got, arithmetic.quantise_activation(gain))
 
 
+@pytest.mark.usefixtures("portable")
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_what_is_not_finite_is_refused(guest: Guest, bad: float) -> None:
-    vector = normal(2, 0, (40,))
-    vector[17] = bad
-    address, output = guest.put(vector), vector_room(guest, 40)
-    assert run(guest, "tensor_quantise", address, 40, output) == Refusal.NOT_FINITE
-    assert run(guest, "tensor_normalise", address, address, 40, 0, output) == Refusal.NOT_FINITE
-    assert run(guest, "tensor_swiglu", address, address, 40, output) == Refusal.NOT_FINITE
-    assert run(guest, "tensor_argmax", address, 40) == Refusal.NOT_FINITE
-    assert run(guest, "tensor_sample", address, 40, float_bits(1.0), 65536, 0) == Refusal.NOT_FINITE
-    assert run(guest, "tensor_attend", address, address, address, 0, 1, 0, 1, 1, 40, output) == Refusal.NOT_FINITE
-
-
-@pytest.mark.parametrize("count", WIDTHS)
-def test_normalise(guest: Guest, count: int) -> None:
-    vector, gain = normal(3, count, (count,)), normal(4, count, (count,))
-    output = vector_room(guest, count)
-    run(guest, "tensor_normalise", guest.put(vector), guest.put(gain), count, float_bits(1e-5), output)
-    expected = arithmetic.quantise_activation(arithmetic.normalise(vector, gain, F(1e-5)))
-    assert_same_activation(read_activation(guest, output, count), expected)
-
-
-@pytest.mark.parametrize("count", WIDTHS)
-def test_swiglu(guest: Guest, count: int) -> None:
-    gate, up = normal(5, count, (count,)) * F(30), normal(6, count, (count,))
-    output = vector_room(guest, count)
-    run(guest, "tensor_swiglu", guest.put(gate), guest.put(up), count, output)
-    expected = arithmetic.quantise_activation(arithmetic.swiglu(gate, up))
-    assert_same_activation(read_activation(guest, output, count), expected)
+    vectors = normal(2, 0, (3, 40))
+    vectors[1, 17] = bad
+    address, output = guest.put(vectors), room(guest, 40, 3)
+    assert normalise(guest, vectors, np.ones(40, np.float32))[0] == Refusal.NOT_FINITE
+    assert run(guest, "tensor_argmax", address, 80) == Refusal.NOT_FINITE
+    assert run(guest, "tensor_sample", address, 80, float_bits(1.0), 65536, 0) == Refusal.NOT_FINITE
+    assert run(guest, "tensor_attend", address, address, 0, 3, 1, 1, 40, output) == Refusal.NOT_FINITE
+    infinite = Quantised(np.full(40, bad, np.float32), np.ones((40, 40), np.int8))
+    matrix = guest.put(infinite.encode(), BLOCK_SIZE)
+    source = guest.put(arithmetic.encode_activations([arithmetic.quantise_activation(normal(2, 1, (40,)))]), BLOCK_SIZE)
+    sums = guest.put(np.ones((2, 64, 2), np.int32))
+    assert run(guest, "tensor_swiglu", matrix, matrix, source, sums, 40, 1, output) == Refusal.NOT_FINITE
 
 
 @pytest.mark.usefixtures("portable")
+@pytest.mark.parametrize("tokens", [1, 11])
+@pytest.mark.parametrize("rows", WIDTHS)
+def test_swiglu(guest: Guest, rows: int, tokens: int) -> None:
+    gate, up = (Multiplied(guest, seed, rows, 24, tokens) for seed in (5, 5))
+    gate.matrix = Quantised(gate.matrix.scales * F(30), gate.matrix.values)
+    address = guest.put(gate.matrix.encode(), BLOCK_SIZE)
+    sums, output = guest.put(gate.encoded_sums + up.encoded_sums), room(guest, rows, tokens)
+    assert run(guest, "tensor_swiglu", address, up.address, up.activation, sums, rows, tokens, output) == 0
+    for got, g, u in zip(read_activations(guest, output, rows, tokens), gate.linear(), up.linear(), strict=True):
+        assert_same_activation(got, arithmetic.quantise_activation(arithmetic.swiglu(g, u)))
+
+
+@pytest.mark.usefixtures("portable")
+@pytest.mark.parametrize("tokens", [1, 9])
+@pytest.mark.parametrize("rows", [1, 31, 32, 70])
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_linear(guest: Guest, columns: int) -> None:
-    rows = 37
-    matrix = arithmetic.quantise(normal(7, columns, (rows, columns)))
-    vector = arithmetic.quantise_activation(normal(8, columns, (columns,)))
-    address, source, output = guest.put(matrix.encode()), guest.put(vector.encode()), guest.skip(4 * rows)
-    for first, count in ((0, 5), (5, 0), (5, 32)):
-        assert run(guest, "tensor_linear", address, rows, columns, first, count, source, output) == 0
-    assert_same_bits(guest.floats(output, rows), arithmetic.linear(matrix, vector))
+def test_products(guest: Guest, columns: int, rows: int, tokens: int) -> None:
+    product = Multiplied(guest, 7, rows, columns, tokens)
+    features = product.activation + BLOCK_SIZE
+    sums = guest.skip(len(product.encoded_sums))
+    assert run(guest, "tensor_products", product.address, rows, columns, features, 2 * tokens, sums) == 0
+    assert guest.port.read(sums, len(product.encoded_sums)) == product.encoded_sums
 
 
 @pytest.mark.usefixtures("portable")
-def test_linear_integers_are_exact(guest: Guest) -> None:
-    """Scales of one and no fine plane show the integers themselves; a damaged row may even hold -128."""
-    columns = 1000
-    values = (np.arange(3 * columns).reshape(3, columns) * 37 % 256 - 128).astype(np.int8)
-    values[2] = -128
-    planes = np.stack([(np.arange(columns) * 11 % 255 - 127).astype(np.int8), np.zeros(columns, np.int8)])
-    matrix = Quantised(np.ones(3, np.float32), values)
-    vector = Activation(Quantised(np.array([1, 0], np.float32), planes))
-    output = guest.skip(12)
-    run(guest, "tensor_linear", guest.put(matrix.encode()), 3, columns, 0, 3, guest.put(vector.encode()), output)
-    np.testing.assert_array_equal(guest.floats(output, 3), arithmetic.accumulate(matrix, vector)[0])
-
-
 def test_the_widest_sum_does_not_overflow(guest: Guest) -> None:
+    """A damaged row may even hold -128."""
     columns = 16384
     matrix = Quantised(np.ones(1, np.float32), np.full((1, columns), -128, np.int8))
-    vector = Activation(Quantised(np.array([1, 0], np.float32), np.full((2, columns), -127, np.int8)))
-    output = guest.skip(4)
-    run(guest, "tensor_linear", guest.put(matrix.encode()), 1, columns, 0, 1, guest.put(vector.encode()), output)
-    assert guest.floats(output, 1)[0] == 127 * 128 * columns
+    features = arithmetic.encode_features([np.full((2, columns), -127, np.int8)])
+    sums = guest.skip(256)
+    place = (guest.put(matrix.encode(), BLOCK_SIZE), 1, columns, guest.put(features, BLOCK_SIZE), 2, sums)
+    assert run(guest, "tensor_products", *place) == 0
+    assert np.frombuffer(guest.port.read(sums, 4), "<i4")[0] == 127 * 128 * columns
+
+
+@pytest.mark.usefixtures("portable")
+@pytest.mark.parametrize("tokens", [1, 8, 19])
+@pytest.mark.parametrize("rows", WIDTHS)
+def test_linear_and_add(guest: Guest, rows: int, tokens: int) -> None:
+    product = Multiplied(guest, 8, rows, 30, tokens)
+    before = normal(14, rows, (tokens, rows))
+    sums, output = guest.put(product.encoded_sums), guest.put(before)
+    place = (product.address, product.activation, sums, rows, tokens, output)
+    assert run(guest, "tensor_add", *place) == 0
+    assert_same_bits(guest.floats(output, tokens * rows), (before + product.linear()).reshape(-1))
+    assert run(guest, "tensor_linear", *place) == 0
+    assert_same_bits(guest.floats(output, tokens * rows), product.linear().reshape(-1))
 
 
 def test_embed(guest: Guest) -> None:
     matrix = arithmetic.quantise(normal(9, 0, (50, 333)))
-    address, output = guest.put(matrix.encode()), guest.skip(4 * 333)
-    for row in (0, 31, 49):
-        run(guest, "tensor_embed", address, 50, 333, row, output)
-        assert_same_bits(guest.floats(output, 333), matrix.values[row].astype(np.float32) * matrix.scales[row])
+    tokens = [0, 49, 31, 32, 0]
+    address, output = guest.put(matrix.encode(), BLOCK_SIZE), guest.skip(4 * 333 * len(tokens))
+    assert run(guest, "tensor_embed", address, 50, 333, guest.put(np.array(tokens, "<u4")), len(tokens), output) == 0
+    expected = matrix.values[tokens].astype(np.float32) * matrix.scales[tokens, None]
+    assert_same_bits(guest.floats(output, 333 * len(tokens)), expected.reshape(-1))
+    assert run(guest, "tensor_embed", address, 50, 333, guest.put(np.array([50], "<u4")), 1, output) == Refusal.INVALID
 
 
-@pytest.mark.parametrize("position", [0, 1, 2, 1000, 4095, 32767])
-def test_rotate(guest: Guest, position: int) -> None:
-    heads = normal(10, position, (30, 90))
-    table = arithmetic.rotation_table(90, F(10000))
-    address = guest.put(heads)
-    run(guest, "tensor_rotate", guest.put(table), address, 30, 90, position)
-    assert_same_bits(guest.floats(address, 2700), arithmetic.rotate(heads, table, position))
+@pytest.mark.usefixtures("portable")
+@pytest.mark.parametrize(("heads", "kv_heads", "head_width"), [(30, 6, 90), (4, 4, 64), (5, 1, 2)])
+@pytest.mark.parametrize("position", [0, 1, 1000, 32758])
+def test_rotate(guest: Guest, position: int, heads: int, kv_heads: int, head_width: int) -> None:
+    tokens, kv_width = 10, kv_heads * head_width
+    table = arithmetic.rotation_table(head_width, F(10000))
+    angles = guest.skip(4 * head_width * tokens)
+    assert run(guest, "tensor_angles", guest.put(table), head_width, position, tokens, angles) == 0
+    query, key, value = (Multiplied(guest, 10, rows, 40, tokens) for rows in (heads * head_width, kv_width, kv_width))
+    sums = guest.put(query.encoded_sums + key.encoded_sums + value.encoded_sums)
+    queries, cache = guest.skip(4 * heads * head_width * tokens), guest.skip(8 * kv_width * tokens)
+    inputs = (query.address, key.address, value.address, query.activation, sums, angles)
+    assert run(guest, "tensor_rotate", *inputs, heads, kv_heads, head_width, tokens, queries, cache) == 0
+    turned = [
+        [
+            arithmetic.rotate(vector.reshape(-1, head_width), table, position + t).reshape(-1)
+            for t, vector in enumerate(p)
+        ]
+        for p in (query.linear(), key.linear())
+    ]
+    assert_same_bits(guest.floats(queries, heads * head_width * tokens), np.concatenate(turned[0]))
+    expected = np.concatenate([np.stack(turned[1]), value.linear()], axis=1)
+    assert_same_bits(guest.floats(cache, 2 * kv_width * tokens), expected.reshape(-1))
 
 
 def test_sine_and_cosine_are_those_of_the_angle() -> None:
@@ -183,25 +239,24 @@ def test_exp_is_that_of_its_argument() -> None:
     assert arithmetic.exponential(np.array([-88, -np.inf], np.float32)).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(("tokens", "group", "head_width"), [(1, 1, 18), (5, 3, 20), (70, 2, 64), (300, 1, 10)])
-def test_attend(guest: Guest, tokens: int, group: int, head_width: int) -> None:
-    kv_heads = 2
-    heads = kv_heads * group
-    query = normal(11, tokens, (heads, head_width)) * F(3)
+@pytest.mark.usefixtures("portable")
+@pytest.mark.parametrize(
+    ("position", "count", "group", "head_width"),
+    [(0, 1, 1, 18), (4, 1, 3, 20), (0, 70, 2, 64), (299, 1, 1, 10), (250, 9, 1, 72), (600, 2, 1, 6)],
+)
+def test_attend(guest: Guest, position: int, count: int, group: int, head_width: int) -> None:
+    kv_heads, tokens = 2, position + count
+    width = kv_heads * group * head_width
+    queries = normal(11, tokens, (count, kv_heads * group, head_width)) * F(3)
     keys, values = (normal(seed, tokens, (tokens, kv_heads, head_width)) for seed in (12, 13))
     cache = guest.put(np.stack([keys, values], axis=1))  # of each token its keys, then its values
-    size = 4 * kv_heads * head_width
-    source, output = guest.put(query), guest.skip(4 * heads * head_width)
-    for head in range(heads):
-        run(guest, "tensor_attend", source, cache, cache + size, 2 * size, tokens, head, 1, group, head_width, output)
-    assert_same_bits(guest.floats(output, heads * head_width), arithmetic.attend(query, keys, values).reshape(-1))
-
-
-def test_add(guest: Guest) -> None:
-    x, y = normal(14, 0, (3000,)), normal(14, 1, (3000,))
-    address = guest.put(x)
-    run(guest, "tensor_add", address, guest.put(y), 3000)
-    assert_same_bits(guest.floats(address, 3000), x + y)
+    output = room(guest, width, count)
+    place = (guest.put(queries), cache, position, count, kv_heads * group, kv_heads, head_width, output)
+    assert run(guest, "tensor_attend", *place) == 0
+    for t, got in enumerate(read_activations(guest, output, width, count)):
+        reach = position + t + 1
+        mixed = arithmetic.attend(queries[t], keys[:reach], values[:reach]).reshape(-1)
+        assert_same_activation(got, arithmetic.quantise_activation(mixed))
 
 
 def test_argmax_takes_the_lowest_index(guest: Guest) -> None:
@@ -238,28 +293,35 @@ def test_sample_follows_the_distribution(guest: Guest) -> None:
 def test_a_refused_page_is_an_abort_at_its_address(guest: Guest) -> None:
     inside = guest.end - PAGE_SIZE
     with pytest.raises(PortAbort) as abort:
-        run(guest, "tensor_add", inside, inside, PAGE_SIZE // 4 + 1)
+        run(guest, "tensor_normalise", inside, inside, PAGE_SIZE // 4 + 1, 0, 1, inside)
     assert abort.value.address == guest.end
 
 
 BAD_ARGUMENTS = [
-    ("tensor_embed", (0, 0, 1, 0, 0)),
-    ("tensor_embed", (0, 4, 16385, 0, 0)),
-    ("tensor_embed", (0, 4, 4, 4, 0)),
-    ("tensor_embed", (2, 4, 4, 0, 0)),
-    ("tensor_normalise", (0, 0, 16385, 0, 0)),
-    ("tensor_quantise", (0, 0, 0)),
-    ("tensor_linear", (0, 8, 8, 4, 5, 0, 0)),
-    ("tensor_linear", (0, 8, 8, 2**64 - 1, 2, 0, 0)),
-    ("tensor_linear", (0, 8, 8, 0, 8, 0, 2)),
-    ("tensor_rotate", (0, 0, 1, 7, 0)),
-    ("tensor_rotate", (4, 0, 1, 8, 0)),
-    ("tensor_rotate", (0, 0, 2**62, 8, 0)),
-    ("tensor_attend", (0, 0, 0, 0, 0, 0, 1, 1, 8, 0)),
-    ("tensor_attend", (0, 0, 0, 0, 32769, 0, 1, 1, 8, 0)),
-    ("tensor_attend", (0, 0, 0, 0, 1, 0, 1, 0, 8, 0)),
-    ("tensor_swiglu", (0, 1, 8, 0)),
-    ("tensor_add", (0, 0, 2**32)),
+    ("tensor_embed", (0, 0, 1, 0, 1, 0)),
+    ("tensor_embed", (0, 4, 16385, 0, 1, 0)),
+    ("tensor_embed", (512, 4, 4, 0, 1, 0)),
+    ("tensor_embed", (0, 4, 4, 0, 257, 0)),
+    ("tensor_angles", (0, 7, 0, 1, 0)),
+    ("tensor_angles", (4, 8, 0, 1, 0)),
+    ("tensor_angles", (0, 8, 32767, 2, 0)),
+    ("tensor_normalise", (0, 0, 16385, 0, 1, 0)),
+    ("tensor_normalise", (0, 0, 8, 0, 0, 0)),
+    ("tensor_normalise", (0, 0, 8, 0, 1, 512)),
+    ("tensor_products", (0, 8, 0, 0, 2, 0)),
+    ("tensor_products", (0, 8, 8, 64, 2, 0)),
+    ("tensor_products", (0, 8, 8, 0, 513, 0)),
+    ("tensor_products", (0, 2**64 - 1, 8, 0, 2, 0)),
+    ("tensor_rotate", (0, 0, 0, 0, 0, 0, 1, 1, 7, 1, 0, 0)),
+    ("tensor_rotate", (0, 0, 0, 0, 0, 0, 2**62, 1, 8, 1, 0, 0)),
+    ("tensor_rotate", (0, 0, 0, 0, 0, 0, 3, 2, 8, 1, 0, 0)),
+    ("tensor_attend", (0, 0, 0, 0, 1, 1, 8, 0)),
+    ("tensor_attend", (0, 0, 32768, 1, 1, 1, 8, 0)),
+    ("tensor_attend", (0, 0, 32767, 2, 1, 1, 8, 0)),
+    ("tensor_attend", (0, 0, 0, 1, 1, 0, 8, 0)),
+    ("tensor_swiglu", (0, 1, 0, 0, 8, 1, 0)),
+    ("tensor_add", (0, 0, 0, 2**32, 1, 0)),
+    ("tensor_linear", (0, 0, 2, 8, 1, 0)),
     ("tensor_argmax", (0, 0)),
     ("tensor_sample", (0, 8, float_bits(0.0), 65536, 0)),
     ("tensor_sample", (0, 8, float_bits(float("nan")), 65536, 0)),
@@ -275,5 +337,5 @@ def test_arguments_outside_the_limits_are_refused(guest: Guest, name: str, argum
 
 def test_a_forced_portable_path_says_so() -> None:
     lib.tensor_force_portable(True)
-    assert ffi.string(lib.tensor_dot_name()) == b"portable"
+    assert ffi.string(lib.tensor_lanes_name()) == b"portable"
     lib.tensor_force_portable(False)

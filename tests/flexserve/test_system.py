@@ -20,7 +20,7 @@ from sworld.flexmem import Kind, Region
 from sworld.kernel import SecureKernel
 from sworld.package import HEADER_SIZE, Package
 from sworld.shape import SHARED
-from sworld.transformer import Workspace
+from sworld.workspace import Workspace
 from tests.flexserve.phone import END, PROMPT, SLOT, Shown, greedy, package, phone, prompt_tokens, reference
 from tests.reference import models
 from tests.reference.arithmetic import Floats
@@ -182,7 +182,7 @@ def logits(system: System) -> Floats:
     """Of the last token computed, out of the workspace's pages."""
     shape = shape_of(models.SIZES[MODEL])
     data = b"".join(system.machine.read_physical(page, PAGE_SIZE) for page in region(system, "workspace").frames)
-    return np.frombuffer(data, "<f4", shape.vocabulary, Workspace(shape).logits)
+    return np.frombuffer(data, "<f4", shape.vocabulary, Workspace.logits)
 
 
 class Watch(Shown):
@@ -214,7 +214,9 @@ def test_flipped_weight_byte_gives_the_references_logits_for_that_weight() -> No
     first = greedy(model, 1)[0]
     embedding = model.matrix(model.shared, "embedding")
     row, column = first, 5
-    offset = shared_offset("embedding") + 4 * len(embedding.scales) + row * embedding.values.shape[1] + column
+    rows, columns = embedding.values.shape
+    weights = shared_offset("embedding") + -(-4 * rows // 1024) * 1024
+    offset = weights + (row // 32 * -(-columns // 32) + column // 32) * 1024 + row % 32 * 32 + column % 32
     tokens, found = second_logits(("shared", offset))
     assert tokens[0] == first
     unchanged = model.step(first)

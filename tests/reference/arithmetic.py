@@ -5,6 +5,7 @@ Imports nothing of the project. Every reduction is a loop in the stated order: n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from math import factorial
@@ -17,6 +18,7 @@ Bytes = npt.NDArray[np.int8]
 Integers = npt.NDArray[np.int64]
 
 F = np.float32
+BLOCK_BYTES = 1024  # of 32 rows and columns
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,20 @@ class Quantised:
 
     def encode(self) -> bytes:
         """The object as a package and guest memory hold it (section 2)."""
-        return self.scales.astype("<f4").tobytes() + self.values.tobytes()
+        scales = self.scales.astype("<f4").tobytes()
+        return scales + bytes(-len(scales) % BLOCK_BYTES) + self.blocks()
+
+    def blocks(self) -> bytes:
+        """Section 2: blocks of 32 rows and 32 columns, row group by row group, padded with zeros."""
+        rows, columns = self.values.shape
+        data = b""
+        for row in range(0, rows, 32):
+            for column in range(0, columns, 32):
+                block = np.zeros((32, 32), np.int8)
+                part = self.values[row : row + 32, column : column + 32]
+                block[: part.shape[0], : part.shape[1]] = part
+                data += block.tobytes()
+        return data
 
 
 def quantise(rows: Floats) -> Quantised:
@@ -48,9 +63,6 @@ class Activation:
     """Section 1: an activation vector in two planes, the second one for what rounding left of the first."""
 
     planes: Quantised  # two rows
-
-    def encode(self) -> bytes:
-        return self.planes.encode()
 
 
 def quantise_activation(vector: Floats) -> Activation:
@@ -204,3 +216,37 @@ def sample(logits: Floats, temperature: np.float32, top_p: int, random: int) -> 
         if point < 0:
             return index
     raise AssertionError("the point is below the mass")
+
+
+def encode_activations(vectors: Sequence[Activation]) -> bytes:
+    """Section 2: the scales of all planes, then the planes, cut into atoms of 16 columns."""
+    scales = np.concatenate([vector.planes.scales for vector in vectors]).astype("<f4").tobytes()
+    return scales + bytes(-len(scales) % BLOCK_BYTES) + encode_features([vector.planes.values for vector in vectors])
+
+
+def encode_features(planes: Sequence[Bytes]) -> bytes:
+    """Rows of features: atom by atom of 16 columns, all rows of an atom together; padded to 32 columns."""
+    rows = np.concatenate(planes)
+    whole = np.zeros((len(rows), -(-rows.shape[1] // 32) * 32), np.int8)
+    whole[:, : rows.shape[1]] = rows
+    return b"".join(whole[:, start : start + 16].tobytes() for start in range(0, whole.shape[1], 16))
+
+
+def decode_activations(data: bytes, columns: int, count: int) -> list[Activation]:
+    """What `encode_activations` gives, as vectors; the padding must be zero."""
+    size = -(-8 * count // BLOCK_BYTES) * BLOCK_BYTES
+    scales = np.frombuffer(data[: 8 * count], "<f4").reshape(count, 2)
+    atoms = np.frombuffer(data[size:], np.int8).reshape(-1, 2 * count, 16)
+    planes = np.concatenate(list(atoms), axis=1)
+    assert not planes[:, columns:].any()
+    return [
+        Activation(Quantised(scales[t].astype(np.float32), planes[2 * t : 2 * t + 2, :columns])) for t in range(count)
+    ]
+
+
+def encode_sums(matrix: Quantised, vectors: Sequence[Activation]) -> bytes:
+    """Section 2: for four rows after four, the sums of every plane; padded to 32 rows."""
+    integers = np.concatenate([accumulate(matrix, vector) for vector in vectors])
+    whole = np.zeros((len(integers), -(-integers.shape[1] // 32) * 32), "<i4")
+    whole[:, : integers.shape[1]] = integers
+    return b"".join(whole[:, start : start + 4].tobytes() for start in range(0, whole.shape[1], 4))

@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from emulator.costs import MAX_CHARGE
-from emulator.gate import Compute
+from emulator.gate import Compute, Flow
 from emulator.tensor import PORTABLE_VARIABLE, TENSOR_OPERATIONS
+from sworld.products import CpuEngine, EngineFailed, Product
 from sworld.sampler import Sampling
-from sworld.transformer import PREFILL_CHUNK, ArithmeticRefused, Transformer
+from sworld.transformer import ArithmeticRefused, Transformer
 from tests.reference import arithmetic, models
 from tests.reference.arithmetic import Integers
 from tests.reference.model import ServedModel
 from tests.sworld.model_memory import GuestModel
 
-PROMPT = PREFILL_CHUNK + 5
+PROMPT = 37  # two halves of a chunk
 
 
 class Served:
@@ -45,26 +44,18 @@ EACH_SERVED = pytest.mark.parametrize("served", range(len(models.SIZES)), indire
 
 
 class Integrals:
-    """Recomputes, from the very bytes in guest memory, the integers of each matrix product that was performed."""
+    """Takes the integers of each matrix product out of guest memory; of one token at a time."""
 
     def __init__(self, memory: GuestModel) -> None:
         self.seen: list[Integers] = []
         self._memory = memory
 
     def __call__(self, action: Compute) -> None:
-        if action.name != "tensor_linear":
-            return
-        matrix, rows, columns, first, count, vector, _ = (int(str(argument)) for argument in action.arguments)
-        read = self._memory.guest.port.read
-        weights = self._int8(read(matrix + 4 * rows + first * columns, count * columns), count)
-        product = self._int8(read(vector + 8, 2 * columns), 2) @ weights.T
-        if first:
-            product = np.concatenate([self.seen.pop(), product], axis=1)
-        self.seen.append(product)
-
-    @staticmethod
-    def _int8(data: bytes, rows: int) -> npt.NDArray[np.int64]:
-        return np.frombuffer(data, np.int8).reshape(rows, -1).astype(np.int64)
+        if action.name == "tensor_products":
+            _, rows, _, _, feature_rows, sums = (int(str(argument)) for argument in action.arguments)
+            atoms = np.frombuffer(self._memory.guest.port.read(sums, -(-rows // 32) * 128 * feature_rows), "<i4")
+            wide = atoms.reshape(-1, feature_rows, 4).swapaxes(0, 1).reshape(feature_rows, -1)
+            self.seen.append(wide[:, :rows].astype(np.int64))
 
 
 @EACH_SERVED
@@ -91,7 +82,7 @@ def test_prefill_in_chunks_and_then_greedy_tokens_are_the_references(served: Ser
         assert tokens[-1] == expected
 
 
-@pytest.mark.parametrize("cached", [0, 1, PREFILL_CHUNK - 1, PREFILL_CHUNK, PROMPT - 1, PROMPT])
+@pytest.mark.parametrize("cached", [0, 1, 5, 6, 31, 32, PROMPT - 1, PROMPT])
 def test_logits_do_not_depend_on_how_the_prompt_is_cut(served: Served, cached: int) -> None:
     tokens = models.prompt(0, PROMPT)
     expected = [served.reference.step(token) for token in tokens][-1]
@@ -124,13 +115,13 @@ class Loss:
 
     def __call__(self, action: Compute) -> None:
         self._early -= 1
-        at_logits = action.name == "tensor_linear" and action.arguments[1] == self._memory.shape.vocabulary
+        at_logits = action.name == "tensor_linear"
         if self._early == 0 or (at_logits and self._late):
             self._late = self._late and not at_logits
             self._memory.lose_state(self._keep_tokens)
 
 
-@pytest.mark.parametrize("keep_tokens", [0, 3, PREFILL_CHUNK])
+@pytest.mark.parametrize("keep_tokens", [0, 3, PROMPT])
 def test_lost_state_changes_no_token(served: Served, keep_tokens: int) -> None:
     memory, transformer = served.memory, served.transformer
     sampling = Sampling(temperature=1.0, seed=3)
@@ -151,7 +142,10 @@ def test_a_flipped_weight_byte_gives_the_references_logits_for_that_weight(serve
     served.memory.run(served.transformer.compute_logits(tokens[:-1]))
     matrix = served.reference.matrix(served.reference.layers[1], "up")
     row, column = 50, 31
-    address = served.memory.addresses[1, "up"] + 4 * len(matrix.scales) + row * matrix.values.shape[1] + column
+    blocks = -(-matrix.values.shape[1] // 32)
+    block = row // 32 * blocks + column // 32
+    address = served.memory.addresses[1, "up"] + 1024 * (1 + block) + row % 32 * 32 + column % 32
+    assert len(matrix.scales) <= 256  # their padding ends after 1024 bytes
     served.memory.guest.port.write(address, bytes([served.memory.guest.port.read(address, 1)[0] ^ 0x80]))
     for token in tokens[:-1]:
         served.reference.step(token)
@@ -161,15 +155,103 @@ def test_a_flipped_weight_byte_gives_the_references_logits_for_that_weight(serve
     assert served.memory.logits().tobytes() == served.reference.step(tokens[-1]).tobytes() != before
 
 
-def test_a_step_costs_no_more_than_one_charge(served: Served) -> None:
-    dear: list[str] = []
+def test_a_prompt_costs_as_much_however_it_is_cut(served: Served) -> None:
+    """Within what the calls themselves cost, and the tokens whose last layer nobody needs."""
 
-    def watch(action: Compute) -> None:
-        if TENSOR_OPERATIONS[action.name].cost(*action.arguments) > MAX_CHARGE:
-            dear.append(action.name)
+    def cost(prompts: list[list[int]]) -> int:
+        total = 0
 
-    served.memory.run(served.transformer.compute_logits(models.prompt(0, 40)), watch)
-    assert not dear
+        def watch(action: Compute) -> None:
+            nonlocal total
+            total += TENSOR_OPERATIONS[action.name].cost(*action.arguments)
+
+        served.memory.set_cached_tokens(0)
+        for prompt in prompts:
+            served.memory.run(served.transformer.compute_logits(prompt), watch)
+        return total
+
+    tokens = models.prompt(0, 40)
+    whole, single = cost([tokens]), cost([tokens[:count] for count in range(1, 41)])
+    assert 0.4 * single < whole < single
+
+
+class Unreliable:
+    """An engine whose sums are late and wrong until they are waited for, and which fails every third time."""
+
+    def __init__(self, memory: GuestModel) -> None:
+        self.failures = 0
+        self._memory = memory
+        self._cpu = CpuEngine()
+        self._pending: list[Product] = []
+        self._jobs = 0
+
+    def start(self, products: Sequence[Product]) -> Flow[None]:
+        assert not self._pending
+        self._pending = list(products)
+        self._jobs += 1
+        for product in products:
+            self._memory.guest.port.write(product.sums, b"\x55" * product.sums_size)
+        if self._jobs % 7 == 0:
+            self._pending = []
+            self.failures += 1
+            raise EngineFailed("not begun")
+        yield from ()
+
+    def finish(self) -> Flow[None]:
+        products, self._pending = self._pending, []
+        assert products
+        if self._jobs % 3 == 0:
+            self.failures += 1
+            raise EngineFailed("not finished")
+        yield from self._cpu.start(products)
+
+
+def test_an_engine_that_is_late_and_fails_changes_no_token(served: Served) -> None:
+    tokens = models.prompt(0, PROMPT)
+    engine = Unreliable(served.memory)
+    transformer = Transformer(served.memory.shape, served.memory, engine)
+    served.memory.run(transformer.compute_logits(tokens))
+    expected = [served.reference.step(token) for token in tokens][-1]
+    assert served.memory.logits().tobytes() == expected.tobytes()
+    assert engine.failures > 5
+
+
+def test_the_engine_works_on_one_half_while_the_processor_works_on_the_other(served: Served) -> None:
+    order: list[str] = []
+    cpu = CpuEngine()
+
+    class Noted:
+        def start(self, products: Sequence[Product]) -> Flow[None]:
+            order.append("start")
+            return cpu.start(products)
+
+        def finish(self) -> Flow[None]:
+            order.append("finish")
+            return cpu.finish()
+
+    transformer = Transformer(served.memory.shape, served.memory, Noted())
+    served.memory.run(transformer.compute_logits(models.prompt(0, PROMPT)), lambda action: order.append(action.name))
+    attended = [index for index, name in enumerate(order) if name == "tensor_attend"]
+    begun = [order[:index].count("start") - order[:index].count("finish") for index in attended]
+    assert begun[:2] == [1, 1]  # of both halves in the first layer; in the last one only one half is left
+
+
+def test_sums_are_computed_again_when_a_page_moved_under_the_product(served: Served) -> None:
+    memory = served.memory
+
+    class Moved:
+        def start(self, products: Sequence[Product]) -> Flow[None]:
+            memory.moves += 1
+            for product in products:
+                memory.guest.port.write(product.sums, b"\x55" * product.sums_size)
+            yield from ()
+
+        def finish(self) -> Flow[None]:
+            yield from ()
+
+    tokens = models.prompt(0, 3)
+    memory.run(Transformer(memory.shape, memory, Moved()).compute_logits(tokens))
+    assert memory.logits().tobytes() == [served.reference.step(token) for token in tokens][-1].tobytes()
 
 
 def test_a_model_that_leaves_the_floats_is_refused_by_name(served: Served) -> None:

@@ -1,0 +1,279 @@
+/*
+ * The inner loops of tensor_lanes.h; included by each file that compiles them for a kind of processor. Loops over
+ * independent elements are left to the compiler; what has an order is written as eight lanes.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "tensor_float.h"
+#include "tensor_lanes.h"
+
+#define LANES 8
+
+typedef float eight __attribute__((vector_size(32)));
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t eight_integers __attribute__((vector_size(32)));
+
+static inline eight load(const float *source)
+{
+	eight value;
+
+	memcpy(&value, source, sizeof value);
+	return value;
+}
+
+static inline void store(float *target, eight value)
+{
+	memcpy(target, &value, sizeof value);
+}
+
+static inline eight all(float value)
+{
+	return (eight){value, value, value, value, value, value, value, value};
+}
+
+static inline four low(eight value)
+{
+	return __builtin_shufflevector(value, value, 0, 1, 2, 3);
+}
+
+static inline four high(eight value)
+{
+	return __builtin_shufflevector(value, value, 4, 5, 6, 7);
+}
+
+/* ((p0 + p4) + (p2 + p6)) + ((p1 + p5) + (p3 + p7)) */
+static inline float sum_lanes(eight lane)
+{
+	const four halves = low(lane) + high(lane);
+	const float even = halves[0] + halves[2];
+	const float odd = halves[1] + halves[3];
+
+	return even + odd;
+}
+
+/* The last, fewer than eight, elements; zeros add nothing, for no partial sum is ever -0. */
+static inline eight load_rest(const float *source, size_t count)
+{
+	eight value = all(0.0f);
+
+	memcpy(&value, source, count * sizeof *source);
+	return value;
+}
+
+static inline float sum_of_products(const float *a, const float *b, size_t count)
+{
+	eight lane = all(0.0f);
+	size_t i = 0;
+
+	for (; i + LANES <= count; i += LANES) {
+		lane += load(a + i) * load(b + i);
+	}
+	if (i < count) {
+		lane += load_rest(a + i, count - i) * load_rest(b + i, count - i);
+	}
+	return sum_lanes(lane);
+}
+
+static inline float sum(const float *a, size_t count)
+{
+	eight lane = all(0.0f);
+	size_t i = 0;
+
+	for (; i + LANES <= count; i += LANES) {
+		lane += load(a + i);
+	}
+	if (i < count) {
+		lane += load_rest(a + i, count - i);
+	}
+	return sum_lanes(lane);
+}
+
+static void dequantise(const int32_t *sums, size_t feature_rows, const float *row_scale, size_t rows,
+		       const float (*scale)[2], size_t count, float *vectors, size_t stride)
+{
+	for (size_t row = 0; row < rows; row += 4, sums += 4 * feature_rows) {
+		const four w = {row_scale[row], row_scale[row + 1], row_scale[row + 2], row_scale[row + 3]};
+		const eight both = __builtin_shufflevector(w, w, 0, 1, 2, 3, 0, 1, 2, 3);
+
+		for (size_t t = 0; t < count; t++) { /* four sums of the coarse plane, then four of the fine one */
+			const float c = scale[t][0];
+			const float f = scale[t][1];
+			const eight planes = {c, c, c, c, f, f, f, f};
+			eight_integers integers;
+			eight products;
+			four result;
+
+			memcpy(&integers, sums + 8 * t, sizeof integers);
+			products = __builtin_convertvector(integers, eight) * (planes * both);
+			result = low(products) + high(products);
+			memcpy(vectors + t * stride + row, &result, sizeof result);
+		}
+	}
+}
+
+/* One plane; where `rest` is asked for, the vector is left holding what rounding took away. */
+static inline bool quantise_plane(float *restrict vector, size_t count, float *restrict scale, int8_t *restrict value,
+				  bool rest)
+{
+	uint32_t peak = 0;
+	float divisor;
+
+	for (size_t i = 0; i < count; i++) {
+		const uint32_t magnitude = bits_of_float(vector[i]) & FLOAT_MAGNITUDE;
+
+		peak = magnitude > peak ? magnitude : peak;
+	}
+	if (peak >= FLOAT_INFINITY) {
+		return false;
+	}
+	divisor = float_of_bits(peak) / 127.0f;
+	*scale = divisor;
+	if (divisor == 0.0f) {
+		memset(value, 0, count);
+		return true;
+	}
+	for (size_t i = 0; i < count; i++) {
+		/* Clamped before rounding, which gives the same and keeps the rounding in its range. */
+		float ratio = vector[i] / divisor;
+
+		ratio = ratio > 127.0f ? 127.0f : ratio;
+		ratio = ratio < -127.0f ? -127.0f : ratio;
+		ratio = round_to_even(ratio);
+		value[i] = (int8_t)(int32_t)ratio;
+		if (rest) {
+			vector[i] = vector[i] - ratio * divisor;
+		}
+	}
+	return true;
+}
+
+static bool quantise(float *vector, size_t count, size_t padded, float *scale, int8_t *coarse, int8_t *fine)
+{
+	memset(coarse + count, 0, padded - count);
+	memset(fine + count, 0, padded - count);
+	return quantise_plane(vector, count, &scale[0], coarse, true) &&
+	       quantise_plane(vector, count, &scale[1], fine, false);
+}
+
+static void normalise(const float *vector, const float *gain, size_t count, float epsilon, float *restrict result)
+{
+	const float mean = sum_of_products(vector, vector, count) / (float)count;
+	const float inverse = 1.0f / sqrtf(mean + epsilon);
+
+	for (size_t i = 0; i < count; i++) {
+		result[i] = (vector[i] * inverse) * gain[i];
+	}
+}
+
+static void swiglu(float *restrict gate, const float *restrict up, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const float g = gate[i];
+		const float e = exp_nonpositive(g < 0.0f ? g : -g);
+		const float sigmoid = (g < 0.0f ? e : 1.0f) / (1.0f + e);
+
+		gate[i] = (g * sigmoid) * up[i];
+	}
+}
+
+static void add(float *restrict vector, const float *restrict addend, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		vector[i] += addend[i];
+	}
+}
+
+static void rotate(float *vector, const float *angles, size_t heads, size_t head_width)
+{
+	const size_t pairs = head_width / 2;
+	const float *sine = angles;
+	const float *cosine = angles + pairs;
+
+	for (size_t head = 0; head < heads; head++, vector += head_width) {
+		for (size_t i = 0; i < pairs; i++) {
+			const float x = vector[2 * i];
+			const float y = vector[2 * i + 1];
+
+			vector[2 * i] = x * cosine[i] - y * sine[i];
+			vector[2 * i + 1] = x * sine[i] + y * cosine[i];
+		}
+	}
+}
+
+static void score(const float *query, const float *const *key, size_t count, size_t head_width, float scale,
+		  float *result)
+{
+	for (size_t u = 0; u < count; u++) {
+		result[u] = sum_of_products(query, key[u], head_width) * scale;
+	}
+}
+
+#define MIXED 8 /* vectors that stay in registers while all values pass */
+
+static inline void mix_block(const float *weight, const float *const *value, size_t count, size_t first, float *mixed)
+{
+	eight sums[MIXED];
+
+	for (size_t i = 0; i < MIXED; i++) {
+		sums[i] = load(mixed + first + LANES * i);
+	}
+	for (size_t u = 0; u < count; u++) {
+		const eight w = all(weight[u]);
+
+		for (size_t i = 0; i < MIXED; i++) {
+			sums[i] += w * load(value[u] + first + LANES * i);
+		}
+	}
+	for (size_t i = 0; i < MIXED; i++) {
+		store(mixed + first + LANES * i, sums[i]);
+	}
+}
+
+static void mix(const float *weight, const float *const *value, size_t count, size_t head_width, float *mixed)
+{
+	size_t done = 0;
+
+	for (; done + MIXED * LANES <= head_width; done += MIXED * LANES) {
+		mix_block(weight, value, count, done, mixed);
+	}
+	for (size_t u = 0; u < count && done < head_width; u++) {
+		for (size_t i = done; i < head_width; i++) {
+			mixed[i] += weight[u] * value[u][i];
+		}
+	}
+}
+
+static bool weigh(float *score, size_t count, float *total)
+{
+	float largest = score[0];
+	uint32_t peak = 0;
+
+	for (size_t u = 0; u < count; u++) {
+		const uint32_t magnitude = bits_of_float(score[u]) & FLOAT_MAGNITUDE;
+
+		peak = magnitude > peak ? magnitude : peak;
+		largest = score[u] > largest ? score[u] : largest;
+	}
+	if (peak >= FLOAT_INFINITY) {
+		return false;
+	}
+	for (size_t u = 0; u < count; u++) {
+		score[u] = exp_nonpositive(score[u] - largest);
+	}
+	*total = sum(score, count);
+	return true;
+}
+
+const struct lanes LANES_TABLE = {
+	.name = LANES_NAME,
+	.dequantise = dequantise,
+	.quantise = quantise,
+	.normalise = normalise,
+	.swiglu = swiglu,
+	.add = add,
+	.rotate = rotate,
+	.score = score,
+	.mix = mix,
+	.weigh = weigh,
+};
