@@ -27,6 +27,8 @@ Floats = NDArray[np.float32]
 
 UNIFORMS = 12  # bytes that make up one weight
 BLOCK = 1 << 18  # weights drawn at a time
+Q8_BLOCK = 32
+UNIFORM_DEVIATION = 73.9  # of int8 values that are all equally frequent
 GAIN_SPREAD = np.float32(1 / 16)
 
 _BYTES = [f"<0x{value:02X}>" for value in range(256)]
@@ -53,12 +55,15 @@ class RandomModel:
     rope_base: float = 10000.0
     norm_epsilon: float = 2.0**-17
     seed: int = 0
+    uniform: bool = False  # matrices of uniform bytes, Q8_0 only: 100 million weights a second or so
 
     def __post_init__(self) -> None:
         if self.vocabulary < SMALLEST_VOCABULARY:
             raise ValueError(
                 f"vocabulary is {self.vocabulary}, bytes and control pieces alone are {SMALLEST_VOCABULARY}"
             )
+        if self.uniform and self.kind != GGMLQuantizationType.Q8_0:
+            raise ValueError(f"uniform weights are stored as Q8_0, not as {self.kind.name}")
         block, _ = GGML_QUANT_SIZES[self.kind]
         if self.width % block or self.feed_forward % block:
             sizes = f"width {self.width} and feed-forward {self.feed_forward}"
@@ -86,6 +91,21 @@ class RandomModel:
         values: Floats = 1 + GAIN_SPREAD * noise if len(shape) == 1 else noise / np.sqrt(np.float32(shape[1]))
         return values
 
+    def blocks(self, name: str) -> NDArray[np.uint8]:
+        """A matrix as Q8_0 blocks of one f16 scale and 32 bytes: uniform values of the variance 1 / columns."""
+        rows, columns = self.shapes()[name]
+        draws = hashlib.shake_128(f"{self.seed} {name}".encode()).digest(rows * columns)
+        values = np.frombuffer(draws, np.int8).reshape(rows, -1, Q8_BLOCK)
+        scale = np.array([1 / (UNIFORM_DEVIATION * math.sqrt(columns))], "<f2").view(np.uint8)
+        stored = np.empty((*values.shape[:2], len(scale) + Q8_BLOCK), np.uint8)
+        stored[..., : len(scale)] = scale
+        stored[..., len(scale) :] = np.maximum(values, np.int8(-127)).view(np.uint8)
+        return stored.reshape(rows, -1)
+
+    def stored(self, name: str) -> Floats | NDArray[np.uint8]:
+        """A tensor as `write_gguf` takes it."""
+        return self.blocks(name) if self.uniform and len(self.shapes()[name]) == 2 else self.tensor(name)
+
     def metadata(self) -> dict[str, Value]:
         """Sizes and tokenizer: bytes, the space, and pieces of letters, the shorter the better their score."""
         pieces = [*_FIXED, *((piece, PieceType.NORMAL) for piece in itertools.islice(_words(), self.vocabulary))]
@@ -111,7 +131,7 @@ class RandomModel:
 
     def write(self, path: Path) -> Path:
         """Write the model: its path. Raises OSError."""
-        write_gguf(path, "llama", self.metadata(), ((name, self.tensor(name)) for name in self.shapes()), self.kind)
+        write_gguf(path, "llama", self.metadata(), ((name, self.stored(name)) for name in self.shapes()), self.kind)
         return path
 
 
@@ -119,16 +139,21 @@ def write_gguf(
     path: Path,
     architecture: str,
     keys: Mapping[str, Value],
-    tensors: Iterator[tuple[str, Floats]],
+    tensors: Iterator[tuple[str, Floats | NDArray[np.uint8]]],
     kind: GGMLQuantizationType,
 ) -> None:
-    """Write a GGUF whose matrices are stored as ``kind`` and whose vectors are F32. Raises OSError."""
+    """Write a GGUF whose matrices are stored as ``kind`` and whose vectors are F32. Raises OSError.
+
+    Bytes are blocks of ``kind`` already.
+    """
     writer = GGUFWriter(path, architecture)
     for key, value in keys.items():
         writer.add_key_value(key, value, *_value_types(value))
     for name, values in tensors:
         if values.ndim == 1:
             writer.add_tensor(name, values)
+        elif values.dtype == np.uint8:
+            writer.add_tensor(name, values, raw_dtype=kind)
         else:
             stored = values.astype(np.float16) if kind == GGMLQuantizationType.F16 else quantize(values, kind)
             writer.add_tensor(name, stored, raw_dtype=kind)
@@ -139,9 +164,10 @@ def write_gguf(
 
 
 def _value_types(value: Value) -> tuple[GGUFValueType, GGUFValueType | None]:
-    """The type of a value and, of a list, of its elements."""
+    """The type of a value and, of a list, of its elements: llama.cpp wants those signed."""
     if isinstance(value, list):
-        return GGUFValueType.ARRAY, _value_types(value[0])[0]
+        signed = type(value[0]) is int
+        return GGUFValueType.ARRAY, GGUFValueType.INT32 if signed else _value_types(value[0])[0]
     kinds = {bool: GGUFValueType.BOOL, int: GGUFValueType.UINT32, float: GGUFValueType.FLOAT32}
     return kinds.get(type(value), GGUFValueType.STRING), None
 

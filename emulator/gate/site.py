@@ -49,6 +49,8 @@ class Arrival(enum.Enum):
 
 
 INSTRUCTIONS_PER_TURN = 2  # SUBS, B.NE
+INSTRUCTIONS_PER_LONG_TURN = 256  # GATE_LONG_TURN in firmware/gate/gate.h
+INSTRUCTIONS_AROUND_TURNS = 2  # CBZ, CBZ
 
 
 class Core(Protocol):
@@ -137,8 +139,10 @@ class Gate:
         self._core.pc = address
 
     def spin(self, instructions: int) -> None:
-        """At least one turn; an odd count is rounded up."""
-        self._core.x[0] = max(1, -(-instructions // INSTRUCTIONS_PER_TURN))
+        """At least two; an odd count is rounded up."""
+        turns = max(0, -(-(instructions - INSTRUCTIONS_AROUND_TURNS) // INSTRUCTIONS_PER_TURN))
+        long_turns, rest = divmod(turns * INSTRUCTIONS_PER_TURN, INSTRUCTIONS_PER_LONG_TURN)
+        self._core.x[0], self._core.x[1] = long_turns, rest // INSTRUCTIONS_PER_TURN
         self._resume(Site.BUSY)
 
     def tlbi(self, operand: int) -> None:

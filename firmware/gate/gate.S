@@ -48,10 +48,17 @@ gate_smc:				/* x0-x7: the call */
 	b	arrive_return
 
 	.global gate_busy
-gate_busy:				/* x0: turns of two instructions */
+gate_busy:				/* x0: turns of GATE_LONG_TURN instructions, x1: of two */
+	cbz	x0, 2f
+1:	.rept	GATE_LONG_TURN - 2	/* one long block: time passes in as few steps of the host as possible */
+	nop
+	.endr
 	subs	x0, x0, #1
-	b.ne	gate_busy
-	b	arrive_return
+	b.ne	1b
+2:	cbz	x1, 4f
+3:	subs	x1, x1, #1
+	b.ne	3b
+4:	b	arrive_return
 
 	.global gate_tlbi
 gate_tlbi:				/* x0: the operand of TLBI VALE1IS, all ones: every entry */

@@ -22,4 +22,6 @@
 #define SCTLR_I          (1 << 12)
 #define SCTLR_WXN        (1 << 19)
 
+#define GATE_LONG_TURN   256 /* instructions of a turn of the busy loop: INSTRUCTIONS_PER_LONG_TURN of its kernel */
+
 #endif
