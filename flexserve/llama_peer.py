@@ -6,6 +6,7 @@ decode as JSON. Imports nothing of the project, which that Python may not have.
 
 from __future__ import annotations
 
+import importlib
 import json
 import statistics
 import sys
@@ -17,9 +18,7 @@ ORDINARY_TOKEN = 260  # any token but the control ones
 
 def rates(model: str, threads: int, prompt: int, generated: int) -> dict[str, float]:
     """Medians of a few rounds, after one to warm up."""
-    from llama_cpp import Llama
-
-    llama = Llama(
+    llama = importlib.import_module("llama_cpp").Llama(
         model, n_ctx=prompt + generated, n_batch=prompt, n_threads=threads, n_threads_batch=threads, verbose=False
     )
     prefill, decode = [], []
