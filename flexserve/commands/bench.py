@@ -105,3 +105,35 @@ def flexmem(size: int, seed: int, as_json: bool) -> None:
     click.echo(f"{size // MIB:,} MiB, {figures.pages:,} pages: {figures.pages_per_s:,.0f} pages/s locked and reclaimed")
     click.echo(f"longest call: {figures.max_call_instructions:,} instructions, bound {figures.call_bound:,}")
     click.echo(f"peak memory of this process: {figures.max_rss_mib:,.0f} MiB")
+
+
+@bench.command()
+@click.option(
+    "--params", type=click.Choice(["25M", "110M"]), default="25M", show_default=True, help="The random model's size."
+)
+@as_json
+def llm(params: str, as_json: bool) -> None:
+    """Serve a random model: tokens a second in prefill and decode, beside llama-cpp-python."""
+    from flexserve.bench_llm import PROMPT_TOKENS, compare
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        rates = compare(params, lambda doing: progress.update(task, description=doing))
+    if rates.missing:
+        click.echo(f"no figures of the peer's: {rates.missing}", err=True)
+    if as_json:
+        values = dataclasses.asdict(rates)
+        del values["missing"]
+        click.echo(json.dumps(values))
+        return
+    click.echo(f"{rates.parameters:,} parameters, {rates.threads} threads; tokens a second")
+    table = Table("what", "ours", "llama.cpp", "ratio", box=None, header_style="dim", pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for what, ours, peer in (
+        (f"prefill of {PROMPT_TOKENS}", rates.prefill_tokens_per_s, rates.peer_prefill_tokens_per_s),
+        ("decode", rates.decode_tokens_per_s, rates.peer_decode_tokens_per_s),
+    ):
+        table.add_row(what, f"{ours:,.1f}", f"{peer:,.1f}" if peer else "", f"{ours / peer:.2f}" if peer else "")
+    Console(highlight=False).print(table)
