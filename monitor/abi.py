@@ -28,7 +28,7 @@ MAX_CALL_INSTRUCTIONS = 16_384  # bound of what EL3 executes for a fast call; RE
 SCAN_PAGES = 4096  # pages that one MEM_NEXT_* call looks at
 NPU_DRAIN_TICKS = 10_000_000  # how long a normal job may go on after the first NPU_ACQUIRE; then it is aborted
 DRIVER_TICKS = 100_000_000  # how long the driver context may run in one DRIVER_CALL
-MAX_SWITCH_INSTRUCTIONS = 16_384  # bound of what EL3 executes for NPU_ACQUIRE and NPU_RELEASE together
+MAX_SWITCH_INSTRUCTIONS = 2_048  # bound of what EL3 executes for NPU_RELEASE and the NPU_ACQUIRE that follows
 
 
 class Status(enum.IntEnum):

@@ -143,7 +143,8 @@ def _memory_map_header() -> Iterator[str]:
              "NPU_ADDRESS_LIMIT", "DRIVER_BYTES")  # fmt: skip
     yield from _defines("", {name: int(getattr(memory_map, name)) for name in names})
     yield ""
-    windows = (*memory_map.DEVICES, memory_map.SECURE_SRAM)
+    gic = (memory_map.GIC_DISTRIBUTOR, memory_map.GIC_CPU)
+    windows = (*memory_map.DEVICES, memory_map.SECURE_SRAM, *gic)
     yield from _defines("", {f"{window.name}_BASE": window.base for window in windows})
     yield from _defines("", {f"{window.name}_SIZE": window.size for window in windows})
     yield ""

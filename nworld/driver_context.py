@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from emulator.gate import Arrival, Flow, Gate, GateFault, Operations, Registers, Runner, Thread
+from emulator.memory_map import NORMAL_IMAGE_BASE
 from emulator.world_port import PortAbort, WorldPort
 from monitor.abi import DRIVER_READY, DRIVER_RETURN
 
 ENTRY_REGISTERS = 6
 UNKNOWN_OPERATION = (1 << 64) - 1
+NOT_OURS = NORMAL_IMAGE_BASE  # stage 2 refuses it, which ends the call
 
 Operation = Callable[..., Flow[Registers]]
 
@@ -41,6 +43,8 @@ class DriverContext:
                 self._entered(self.gate.registers(ENTRY_REGISTERS))
             case Arrival.BOOT:
                 self.gate.smc(DRIVER_READY.function, (self.gate.address(Arrival.ENTRY.value),))
+            case Arrival.SYNC | Arrival.SERROR:
+                self.gate.touch(NOT_OURS)  # an exception of its own that nobody here handles: it gives up
             case _:
                 raise GateFault(f"the driver context cannot go on from {arrival.value}")
 

@@ -33,7 +33,7 @@ def header(guard: str, maps: Iterable[type[RegisterMap]]) -> str:
 
 
 def firmware_header() -> str:
-    return header("REGISTERS_H", (*DEVICE_MAPS, *STRUCTURES))
+    return header("REGISTERS_H", (*DEVICE_MAPS, GicDistributor, GicCpuInterface, *STRUCTURES))
 
 
 def native_header() -> str:

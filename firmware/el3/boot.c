@@ -5,6 +5,7 @@
 #include "carve_out.h"
 #include "context.h"
 #include "cpu.h"
+#include "gic.h"
 #include "image.h"
 #include "memory_map.h"
 #include "mmu.h"
@@ -87,6 +88,7 @@ void monitor_boot(uint64_t secure_entry, uint64_t normal_entry, uint64_t driver_
 	mmu_start(&layout);
 	tzpc_start();
 	tzc_start(&layout);
+	gic_start();
 	ownership_start(&layout);
 	stage2_start(&layout);
 	npu_tables_start(&layout);

@@ -7,7 +7,8 @@
 
 #define INSTRUCTION_BYTES 4
 #define REGISTERS 31
-#define MESSAGES 5
+
+#define TIMER_ENABLE 1
 
 static uint64_t entry;
 static uint64_t ready;
@@ -32,8 +33,22 @@ static void clear(struct context *driver)
 	}
 }
 
+/* The monitor's deadline: CNTPS interrupts at `deadline`, whoever runs. */
+static void watch_until(uint64_t deadline)
+{
+	WRITE_SYSREG(cntps_cval_el1, deadline);
+	WRITE_SYSREG(cntps_ctl_el1, TIMER_ENABLE);
+}
+
+static void stop_watching(void)
+{
+	WRITE_SYSREG(cntps_ctl_el1, 0);
+	isb();
+}
+
 static void leave(void)
 {
+	stop_watching();
 	stage2_leave_driver();
 	world_switch(&contexts[WORLD_DRIVER], &contexts[WORLD_SECURE]);
 	in_call = 0;
@@ -54,6 +69,7 @@ struct smc_result driver_call(const struct smc_args *args)
 	driver->elr = entry;
 	driver->spsr = SPSR_EL1H_MASKED;
 	in_call = 1;
+	watch_until(counter() + DRIVER_TICKS);
 	world_switch(&contexts[WORLD_SECURE], driver);
 	stage2_enter_driver();
 	return smc_status(FLEX_SUCCESS);
@@ -118,4 +134,13 @@ static void stop(int64_t status)
 void driver_fault(void)
 {
 	stop(FLEX_FAULT);
+}
+
+void driver_watch(int runs)
+{
+	if (!runs) {
+		stop_watching();
+	} else if (counter() >= READ_SYSREG(cntps_cval_el1)) {
+		stop(FLEX_TIMEOUT);
+	}
 }

@@ -12,5 +12,7 @@ struct smc_result driver_return(const struct smc_args *args);
 struct smc_result driver_ready(const struct smc_args *args);
 /* Stage 2 has refused an access of the driver, which is running: DRIVER_CALL fails, the driver is as after its boot. */
 void driver_fault(void);
+/* The secure timer has fired. If the driver `runs` and its time is over: DRIVER_CALL fails, as after a fault. */
+void driver_watch(int runs);
 
 #endif

@@ -7,6 +7,7 @@
 #define ENTRIES 512
 #define LEVEL1_ENTRIES 64 /* of 1 GiB: 36 bits */
 #define SRAM_BLOCK 0x0e000000
+#define GIC_BLOCK 0x08000000 /* the 2 MiB of the GIC */
 #define UART_BLOCK 0x09000000 /* the 2 MiB of UART1 and the SMMU */
 #define FILTER_BLOCK 0x0a000000 /* the 2 MiB of TZASC, TZPC and the trusted block */
 
@@ -36,6 +37,7 @@ typedef uint64_t table[ENTRIES];
 static uint64_t level1[LEVEL1_ENTRIES] __attribute__((aligned(512)));
 static table low_level2 __attribute__((aligned(PAGE_SIZE)));
 static table sram_level3 __attribute__((aligned(PAGE_SIZE)));
+static table gic_level3 __attribute__((aligned(PAGE_SIZE)));
 static table uart_level3 __attribute__((aligned(PAGE_SIZE)));
 static table filter_level3 __attribute__((aligned(PAGE_SIZE)));
 static table npu_level3 __attribute__((aligned(PAGE_SIZE)));
@@ -66,6 +68,8 @@ static void map_image(void)
 
 static void map_devices(void)
 {
+	map_pages(gic_level3, GICD_BASE, GICD_BASE + GICD_SIZE, DEVICE_MEMORY);
+	map_pages(gic_level3, GICC_BASE, GICC_BASE + GICC_SIZE, DEVICE_MEMORY);
 	map_pages(uart_level3, UART1_BASE, UART1_BASE + UART1_SIZE, DEVICE_MEMORY);
 	map_pages(uart_level3, SMMU_BASE, SMMU_BASE + SMMU_SIZE, DEVICE_MEMORY);
 	map_pages(filter_level3, TZASC_BASE, TZASC_BASE + TZASC_SIZE, DEVICE_MEMORY);
@@ -103,6 +107,7 @@ void mmu_start(const struct dram_layout *layout)
 	map_devices();
 	map_dram(layout);
 	low_level2[SRAM_BLOCK / BLOCK_SIZE] = link_to(sram_level3);
+	low_level2[GIC_BLOCK / BLOCK_SIZE] = link_to(gic_level3);
 	low_level2[UART_BLOCK / BLOCK_SIZE] = link_to(uart_level3);
 	low_level2[FILTER_BLOCK / BLOCK_SIZE] = link_to(filter_level3);
 	low_level2[NPU_CONTROL_BASE / BLOCK_SIZE] = link_to(npu_level3);

@@ -1,7 +1,7 @@
 /*
  * EL3's vectors. A synchronous exception from a lower level in AArch64 saves the world's x registers and return state and
- * goes to smc_entry; whatever it asks for, it leaves by monitor_exit. Everything else is a fault of the platform or of
- * EL3 itself: a panic by name.
+ * goes to smc_entry, an FIQ to fiq_entry; whatever they do, they leave by monitor_exit. Everything else is a fault of the
+ * platform or of EL3 itself: a panic by name.
  */
 #include "context.h"
 
@@ -27,7 +27,7 @@ vectors:
 	panic_vector 6
 	panic_vector 7
 
-	.balign	0x80			/* lower level, AArch64, synchronous: 32 instructions at most */
+	.macro	save_context		/* x0: the context of the world that was left */
 	stp	x0, x1, [sp, #-16]!
 	mrs	x0, tpidr_el3
 	stp	x2, x3, [x0, #0x10]
@@ -50,17 +50,18 @@ vectors:
 	stp	x1, x2, [x0, #CONTEXT_ELR]
 	ldp	x1, x2, [sp], #16
 	stp	x1, x2, [x0, #CONTEXT_X]
-	mrs	x1, esr_el3
 	mrs	x19, isr_el1
+	.endm
+
+	.balign	0x80			/* lower level, AArch64, synchronous: 32 instructions at most */
+	save_context
+	mrs	x1, esr_el3
 	bl	smc_entry
-	dsb	sy
-	mrs	x1, isr_el1
-	bic	x1, x1, x19
-	tbnz	x1, #ISR_A_BIT, serror_at_el3
-	b	monitor_exit
+	b	checked_exit
 
 	panic_vector 9			/* lower level, AArch64: IRQ, FIQ, SError */
-	panic_vector 10
+	.balign	0x80
+	b	fiq_from_below
 	panic_vector 11
 	panic_vector 12			/* lower level, AArch32 */
 	panic_vector 13
@@ -68,6 +69,16 @@ vectors:
 	panic_vector 15
 
 	.section .text, "ax"
+fiq_from_below:
+	save_context
+	bl	fiq_entry
+checked_exit:
+	dsb	sy
+	mrs	x1, isr_el1
+	bic	x1, x1, x19
+	tbnz	x1, #ISR_A_BIT, serror_at_el3
+	b	monitor_exit
+
 	/*
 	 * With SCR_EL3.EA=0 an SError is never taken at EL3: one that EL3's own store caused would wait for the ERET and hit
 	 * the world that called. What was pending at entry is the world's own.

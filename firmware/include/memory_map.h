@@ -25,6 +25,8 @@
 #define NPU2_BASE        0xa220000
 #define NPU_CONTROL_BASE 0xa230000
 #define SECURE_SRAM_BASE 0xe000000
+#define GICD_BASE        0x8000000
+#define GICC_BASE        0x8010000
 #define UART0_SIZE       0x1000
 #define UART1_SIZE       0x1000
 #define SMMU_SIZE        0x20000
@@ -37,6 +39,8 @@
 #define NPU2_SIZE        0x10000
 #define NPU_CONTROL_SIZE 0x1000
 #define SECURE_SRAM_SIZE 0x1000000
+#define GICD_SIZE        0x10000
+#define GICC_SIZE        0x10000
 
 /* A device's bit in the TZPC's DECPROT registers, and the bits of the normal world's devices. */
 #define DECPROT_UART0       0

@@ -492,6 +492,128 @@
 #define STORAGE_STATUS_CAUSE_BAD_COMMAND  0x5
 #define STORAGE_BYTES_DONE                0x020
 
+/* GICv2 distributor (IHI 0048B, 4.3): an array element holds so many interrupts as its bits have room for. */
+#define GICD_CTLR                       0x000
+#define GICD_CTLR_ENABLE_GROUP0_SHIFT   0
+#define GICD_CTLR_ENABLE_GROUP0_MASK    0x1
+#define GICD_CTLR_ENABLE_GROUP1_SHIFT   1
+#define GICD_CTLR_ENABLE_GROUP1_MASK    0x2
+#define GICD_TYPER                      0x004
+#define GICD_TYPER_RESET                0x408
+#define GICD_TYPER_LINES_SHIFT          0
+#define GICD_TYPER_LINES_MASK           0x1f
+#define GICD_TYPER_CPUS_SHIFT           5
+#define GICD_TYPER_CPUS_MASK            0xe0
+#define GICD_TYPER_SECURITY_SHIFT       10
+#define GICD_TYPER_SECURITY_MASK        0x400
+#define GICD_TYPER_LOCKABLE_SHIFT       11
+#define GICD_TYPER_LOCKABLE_MASK        0xf800
+#define GICD_IIDR                       0x008
+#define GICD_IIDR_RESET                 0x43b
+#define GICD_IGROUPR(n)                 (0x080 + (n) * 0x4)
+#define GICD_ISENABLER(n)               (0x100 + (n) * 0x4)
+#define GICD_ICENABLER(n)               (0x180 + (n) * 0x4)
+#define GICD_ISPENDR(n)                 (0x200 + (n) * 0x4)
+#define GICD_ICPENDR(n)                 (0x280 + (n) * 0x4)
+#define GICD_ISACTIVER(n)               (0x300 + (n) * 0x4)
+#define GICD_ICACTIVER(n)               (0x380 + (n) * 0x4)
+#define GICD_IPRIORITYR(n)              (0x400 + (n) * 0x4)
+#define GICD_IPRIORITYR_PRIORITY0_SHIFT 0
+#define GICD_IPRIORITYR_PRIORITY0_MASK  0xff
+#define GICD_IPRIORITYR_PRIORITY1_SHIFT 8
+#define GICD_IPRIORITYR_PRIORITY1_MASK  0xff00
+#define GICD_IPRIORITYR_PRIORITY2_SHIFT 16
+#define GICD_IPRIORITYR_PRIORITY2_MASK  0xff0000
+#define GICD_IPRIORITYR_PRIORITY3_SHIFT 24
+#define GICD_IPRIORITYR_PRIORITY3_MASK  0xff000000
+#define GICD_ITARGETSR(n)               (0x800 + (n) * 0x4)
+#define GICD_ICFGR(n)                   (0xc00 + (n) * 0x4)
+#define GICD_SGIR                       0xf00
+#define GICD_SGIR_ID_SHIFT              0
+#define GICD_SGIR_ID_MASK               0xf
+#define GICD_SGIR_NSATT_SHIFT           15
+#define GICD_SGIR_NSATT_MASK            0x8000
+#define GICD_SGIR_TARGETS_SHIFT         16
+#define GICD_SGIR_TARGETS_MASK          0xff0000
+#define GICD_SGIR_FILTER_SHIFT          24
+#define GICD_SGIR_FILTER_MASK           0x3000000
+#define GICD_CPENDSGIR(n)               (0xf10 + (n) * 0x4)
+#define GICD_SPENDSGIR(n)               (0xf20 + (n) * 0x4)
+#define GICD_IDENTIFICATION(n)          (0xfd0 + (n) * 0x4)
+
+/* GICv2 CPU interface (IHI 0048B, 4.4); the table shows the Secure view. */
+#define GICC_CTLR                           0x000
+#define GICC_CTLR_ENABLE_GROUP0_SHIFT       0
+#define GICC_CTLR_ENABLE_GROUP0_MASK        0x1
+#define GICC_CTLR_ENABLE_GROUP1_SHIFT       1
+#define GICC_CTLR_ENABLE_GROUP1_MASK        0x2
+#define GICC_CTLR_ACK_CTL_SHIFT             2
+#define GICC_CTLR_ACK_CTL_MASK              0x4
+#define GICC_CTLR_FIQ_ENABLE_SHIFT          3
+#define GICC_CTLR_FIQ_ENABLE_MASK           0x8
+#define GICC_CTLR_COMMON_BINARY_POINT_SHIFT 4
+#define GICC_CTLR_COMMON_BINARY_POINT_MASK  0x10
+#define GICC_CTLR_EOI_MODE_SECURE_SHIFT     9
+#define GICC_CTLR_EOI_MODE_SECURE_MASK      0x200
+#define GICC_CTLR_EOI_MODE_NORMAL_SHIFT     10
+#define GICC_CTLR_EOI_MODE_NORMAL_MASK      0x400
+#define GICC_PMR                            0x004
+#define GICC_PMR_PRIORITY_SHIFT             0
+#define GICC_PMR_PRIORITY_MASK              0xff
+#define GICC_BPR                            0x008
+#define GICC_BPR_BINARY_POINT_SHIFT         0
+#define GICC_BPR_BINARY_POINT_MASK          0x7
+#define GICC_IAR                            0x00c
+#define GICC_IAR_RESET                      0x3ff
+#define GICC_IAR_ID_SHIFT                   0
+#define GICC_IAR_ID_MASK                    0x3ff
+#define GICC_IAR_CPU_SHIFT                  10
+#define GICC_IAR_CPU_MASK                   0x1c00
+#define GICC_EOIR                           0x010
+#define GICC_EOIR_ID_SHIFT                  0
+#define GICC_EOIR_ID_MASK                   0x3ff
+#define GICC_EOIR_CPU_SHIFT                 10
+#define GICC_EOIR_CPU_MASK                  0x1c00
+#define GICC_RPR                            0x014
+#define GICC_RPR_RESET                      0xff
+#define GICC_RPR_PRIORITY_SHIFT             0
+#define GICC_RPR_PRIORITY_MASK              0xff
+#define GICC_HPPIR                          0x018
+#define GICC_HPPIR_RESET                    0x3ff
+#define GICC_HPPIR_ID_SHIFT                 0
+#define GICC_HPPIR_ID_MASK                  0x3ff
+#define GICC_HPPIR_CPU_SHIFT                10
+#define GICC_HPPIR_CPU_MASK                 0x1c00
+#define GICC_ABPR                           0x01c
+#define GICC_ABPR_BINARY_POINT_SHIFT        0
+#define GICC_ABPR_BINARY_POINT_MASK         0x7
+#define GICC_AIAR                           0x020
+#define GICC_AIAR_RESET                     0x3ff
+#define GICC_AIAR_ID_SHIFT                  0
+#define GICC_AIAR_ID_MASK                   0x3ff
+#define GICC_AIAR_CPU_SHIFT                 10
+#define GICC_AIAR_CPU_MASK                  0x1c00
+#define GICC_AEOIR                          0x024
+#define GICC_AEOIR_ID_SHIFT                 0
+#define GICC_AEOIR_ID_MASK                  0x3ff
+#define GICC_AEOIR_CPU_SHIFT                10
+#define GICC_AEOIR_CPU_MASK                 0x1c00
+#define GICC_AHPPIR                         0x028
+#define GICC_AHPPIR_RESET                   0x3ff
+#define GICC_AHPPIR_ID_SHIFT                0
+#define GICC_AHPPIR_ID_MASK                 0x3ff
+#define GICC_AHPPIR_CPU_SHIFT               10
+#define GICC_AHPPIR_CPU_MASK                0x1c00
+#define GICC_APR(n)                         (0x0d0 + (n) * 0x4)
+#define GICC_NSAPR(n)                       (0x0e0 + (n) * 0x4)
+#define GICC_IIDR                           0x0fc
+#define GICC_IIDR_RESET                     0x2043b
+#define GICC_DIR                            0x1000
+#define GICC_DIR_ID_SHIFT                   0
+#define GICC_DIR_ID_MASK                    0x3ff
+#define GICC_DIR_CPU_SHIFT                  10
+#define GICC_DIR_CPU_MASK                   0x1c00
+
 /* A stream table entry, 64 bytes (5.2); words 4 to 7 are zero for a stage-2 stream. */
 #define SMMU_STE_V_SHIFT            0
 #define SMMU_STE_V_MASK             0x1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from emulator.devices.board import populate
 from emulator.events import Event, EventKind
+from emulator.gate.site import INSTRUCTIONS_PER_LONG_TURN
 from emulator.image import Image
 from emulator.machine import Machine, StopReason
 from emulator.memory_map import (
@@ -25,7 +26,7 @@ from monitor import abi
 from monitor.abi import Call
 
 PAGE = NORMAL_IMAGE_END + 4 * MIB  # some page that is free for tests
-NEVER = 100_000_000  # instructions that nothing here needs
+NEVER = 1_000_000_000  # instructions that nothing here needs
 STATUS_MASK = (1 << 64) - 1
 
 
@@ -151,7 +152,7 @@ class Phone:
 
     def wait(self, ticks: int) -> None:
         """Spend guest time in the busy loop."""
-        self.core.x[0] = (ticks + 1) // 2
+        self.core.x[0], self.core.x[1] = -(-ticks // INSTRUCTIONS_PER_LONG_TURN), 0
         self.core.pc = self.gate("gate_busy")
         assert self.run() == "arrive_return"
 
