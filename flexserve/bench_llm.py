@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.gate import Notice
+from emulator.native import lib
 from flexserve.model_file import StoredModel, load_model
 from flexserve.random_model import RandomModel
 from flexserve.system import System
@@ -87,8 +88,8 @@ def parameters(model: RandomModel) -> int:
 
 
 def thread_count() -> int:
-    """As many as the matrix products use."""
-    return os.cpu_count() or 1
+    """As many as our own computations use."""
+    return int(lib.workers_count())
 
 
 def phone_rates(stored: StoredModel) -> tuple[float, float]:

@@ -9,6 +9,7 @@ contents: weights come back from storage, KV entries are computed again.
 from __future__ import annotations
 
 import enum
+import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -106,7 +107,7 @@ class Pool:
             if not self.state.free:
                 yield from self._grow(pages - len(region.frames))
                 continue
-            yield from self._attach(region, sorted(self.state.free)[: pages - len(region.frames)])
+            yield from self._attach(region, heapq.nsmallest(pages - len(region.frames), self.state.free))
 
     def drop(self, region: Region) -> Flow[None]:
         """Forget what ``region`` holds; its pages are free."""

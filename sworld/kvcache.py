@@ -14,6 +14,8 @@ from .flexmem import Kind, Pool
 from .shape import ModelShape
 from .workspace import cache_stride
 
+GROWTH = 16  # positions: what every layer's region grows by, so that not every token needs pages
+
 
 class KvCache:
     """Cache of a model of ``shape``, up to its context."""
@@ -21,6 +23,7 @@ class KvCache:
     def __init__(self, pool: Pool, shape: ModelShape) -> None:
         self._pool = pool
         self._stride = cache_stride(shape)
+        self._context = shape.context
         self._layers = [
             pool.reserve(Kind.KV, f"kv of layer {layer}", shape.context * self._stride) for layer in range(shape.layers)
         ]
@@ -42,8 +45,9 @@ class KvCache:
         return self._layers[layer].va
 
     def pages(self, tokens: int) -> int:
-        """Pages of one layer for ``tokens`` positions."""
-        return -(-tokens * self._stride // PAGE_SIZE)
+        """Pages of one layer for ``tokens`` positions, and for those that come next."""
+        ahead = min(-(-tokens // GROWTH) * GROWTH, self._context)
+        return -(-ahead * self._stride // PAGE_SIZE)
 
     def backed(self, tokens: int) -> bool:
         return all(len(region.frames) >= self.pages(tokens) for region in self._layers)

@@ -130,9 +130,6 @@ static inline bool matrix_fits(uint64_t matrix, uint64_t rows, uint64_t columns)
 
 #define TILE 8 /* tokens that are taken through a loop together: their sums share cache lines */
 
-/* Runs task(context, 0 .. items - 1) in any order, on worker threads too; the results must not depend on it. */
-void tensor_parallel(void (*task)(void *context, uint64_t item), void *context, uint64_t items);
-
 /* What the tasks of one operation have come to: a failure stays. */
 struct outcome {
 	_Atomic int64_t status;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "tensor_lanes.h"
+#include "workers.h"
 
 enum input { QUERY, KEY, VALUE, INPUTS };
 
@@ -103,13 +104,14 @@ int64_t tensor_rotate(struct port *port, uint64_t query, uint64_t key, uint64_t 
 		.heads = heads, .kv_heads = kv_heads, .head_width = head_width, .count = count};
 	int64_t status;
 
+	STANDARD_FLOAT_MODE;
 	if (!heads_fit(heads, kv_heads, head_width) || !aligned(angles | queries | cache) ||
 	    !within(count, TENSOR_MAX_COUNT)) {
 		return TENSOR_INVALID;
 	}
 	status = rotation_open(&rotation, port, matrix, activation, sums, angles, queries, cache);
 	if (status == TENSOR_OK) {
-		tensor_parallel(rotate_tile, &rotation, (count + TILE - 1) / TILE);
+		workers_run(rotate_tile, &rotation, (count + TILE - 1) / TILE);
 		status = rotation.outcome.status;
 	}
 	for (enum input input = QUERY; input < INPUTS; input++) {
@@ -292,9 +294,9 @@ static int64_t attend_all(struct attention *attention)
 		return TENSOR_NO_MEMORY;
 	}
 	memset(attention->mixed, 0, 4 * size);
-	tensor_parallel(attend_pass, attention, attention->blocks * attention->kv_heads);
+	workers_run(attend_pass, attention, attention->blocks * attention->kv_heads);
 	if (attention->outcome.status == TENSOR_OK) {
-		tensor_parallel(quantise_tile, attention, (attention->count + TILE - 1) / TILE);
+		workers_run(quantise_tile, attention, (attention->count + TILE - 1) / TILE);
 	}
 	scratch_free(attention->mixed, size);
 	return attention->outcome.status;
@@ -314,6 +316,7 @@ int64_t tensor_attend(struct port *port, uint64_t queries, uint64_t cache, uint6
 	const uint64_t width = heads * head_width;
 	int64_t status;
 
+	STANDARD_FLOAT_MODE;
 	if (!heads_fit(heads, kv_heads, head_width) || !aligned(queries | cache) || !within(count, TENSOR_MAX_COUNT) ||
 	    position >= TENSOR_MAX_TOKENS || count > TENSOR_MAX_TOKENS - position) {
 		return TENSOR_INVALID;

@@ -3,35 +3,19 @@
  */
 #include "tensor_lanes.h"
 
+#include "int8_product.h"
+#include "processor.h"
 #include "tensor.h"
 
+static const struct lanes *widest(void)
+{
 #if defined(__x86_64__)
-
-#include <cpuid.h>
-
-/* Asked of the processor itself: compiler support routines for this are not in every compiler's run-time library. */
-static const struct lanes *widest(void)
-{
-	unsigned eax, ebx, ecx, edx, low, high;
-
-	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE)) {
-		return &lanes_portable;
+	if (processor_has_avx2()) {
+		return &lanes_avx2;
 	}
-	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-	if ((low & 6) != 6) { /* the system does not save XMM and YMM */
-		return &lanes_portable;
-	}
-	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & bit_AVX2) ? &lanes_avx2 : &lanes_portable;
-}
-
-#else
-
-static const struct lanes *widest(void)
-{
+#endif
 	return &lanes_portable;
 }
-
-#endif
 
 static const struct lanes *chosen;
 

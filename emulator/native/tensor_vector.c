@@ -3,6 +3,7 @@
  */
 #include "tensor.h"
 #include "tensor_lanes.h"
+#include "workers.h"
 
 struct segment {
 	struct outcome outcome;
@@ -35,8 +36,9 @@ static float *vector_of(const struct segment *segment, uint64_t token)
 /* Runs the tiles if everything could be opened, and closes it. */
 static int64_t perform(struct segment *segment, int64_t status, void (*task)(void *context, uint64_t tile))
 {
+	STANDARD_FLOAT_MODE;
 	if (status == TENSOR_OK) {
-		tensor_parallel(task, segment, tiles(segment->count));
+		workers_run(task, segment, tiles(segment->count));
 		status = segment->outcome.status;
 	}
 	products_close(&segment->products[0]);

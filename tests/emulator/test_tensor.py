@@ -149,8 +149,16 @@ def test_swiglu(guest: Guest, rows: int, tokens: int) -> None:
         assert_same_activation(got, arithmetic.quantise_activation(arithmetic.swiglu(g, u)))
 
 
-@pytest.mark.usefixtures("portable")
-@pytest.mark.parametrize("tokens", [1, 9])
+@pytest.fixture(name="kernel", params=range(3))
+def _kernel(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not lib.int8_use(request.param):
+        pytest.skip("this processor has no more kernels")
+    yield
+    lib.int8_use(0)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("tokens", [1, 4, 9])
 @pytest.mark.parametrize("rows", [1, 31, 32, 70])
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_products(guest: Guest, columns: int, rows: int, tokens: int) -> None:
@@ -161,7 +169,7 @@ def test_products(guest: Guest, columns: int, rows: int, tokens: int) -> None:
     assert guest.port.read(sums, len(product.encoded_sums)) == product.encoded_sums
 
 
-@pytest.mark.usefixtures("portable")
+@pytest.mark.usefixtures("kernel")
 def test_the_widest_sum_does_not_overflow(guest: Guest) -> None:
     """A damaged row may even hold -128."""
     columns = 16384
