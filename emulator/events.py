@@ -37,6 +37,18 @@ class EventKind(enum.IntEnum):
     NOTE = lib.EVENT_NOTE  # whatever Python puts into the stream
     OWNERSHIP = lib.EVENT_OWNERSHIP  # first entry, count, old, new: a run of the watched table's bytes has changed
     TOKEN = lib.EVENT_TOKEN  # number, bytes of its text, the first 48 of them as words: an app showed a token
+    NPU = lib.EVENT_NPU  # core, NpuWhat, its arguments as in native/npu_api.h
+
+
+class NpuWhat(enum.IntEnum):
+    """What happened to a core of the NPU."""
+
+    STARTED = lib.NPU_STARTED
+    TASK_DONE = lib.NPU_TASK_DONE
+    JOB_DONE = lib.NPU_JOB_DONE
+    FAULT = lib.NPU_FAULT
+    ABORTED = lib.NPU_ABORTED
+    IGNORED = lib.NPU_IGNORED
 
 
 class Filter(enum.IntEnum):

@@ -11,7 +11,8 @@ from emulator.native import lib
 
 from .device import Device
 from .gic import Gic
-from .native import NativeChannel, NativeEvents, NativeFilter, NativeGic, NativeProtection, NativeSmmu
+from .native import NativeChannel, NativeEvents, NativeFilter, NativeGic, NativeNpu, NativeProtection, NativeSmmu
+from .npu import Npu
 from .smmu import Smmu
 from .storage import Storage
 from .trusted import Trusted
@@ -47,6 +48,7 @@ class Board:
     trusted: Trusted
     storage: Storage
     gic: Gic
+    npu: Npu
 
 
 def populate(machine: Host, *, seed: int = 0, device_id: int = 0) -> Board:
@@ -72,6 +74,7 @@ def populate(machine: Host, *, seed: int = 0, device_id: int = 0) -> Board:
         ),
         storage=Storage(memory_map.STORAGE, events, channel),
         gic=Gic(NativeGic(native)),
+        npu=Npu(NativeNpu(native)),
     )
     devices: tuple[Device, ...] = (
         board.uart0,
@@ -84,7 +87,7 @@ def populate(machine: Host, *, seed: int = 0, device_id: int = 0) -> Board:
     )
     for device in devices:
         machine.attach(device.window, device)
-    for window, frame in board.gic.frames:
+    for window, frame in (*board.gic.frames, *board.npu.frames):
         machine.attach(window, frame)
     for uart in (board.uart0, board.uart1):
         board.gic.connect(uart)

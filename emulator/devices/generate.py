@@ -19,6 +19,7 @@ def outputs(root: Path = ROOT) -> dict[Path, str]:
     return {
         root / "firmware" / "include" / "registers.h": documentation.firmware_header(),
         root / "emulator" / "native" / "smmu_registers.h": documentation.native_header(),
+        root / "emulator" / "native" / "npu_registers.h": documentation.npu_header(),
         root / "docs" / "registers.md": documentation.document(),
     }
 

@@ -5,51 +5,23 @@ The model is native (emulator/native/gic*.c); the declarations here name what it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from emulator.memory_map import FIRST_SPI, GIC_CPU, GIC_DISTRIBUTOR, GIC_GUEST, GIC_HYPERVISOR, Window
-from emulator.registers import RO, W1C, W1S, WO, Register, RegisterMap
+from emulator.registers import RO, W1C, W1S, WO, Register
 
 from .device import Device
+from .frame import Frame
 
 if TYPE_CHECKING:
-    from .native import NativeFrame, NativeGic
+    from .native import NativeGic
 
 INTERRUPTS = 288
 _BITS = INTERRUPTS // 32
 _ID = {"id": (9, 0), "cpu": (12, 10)}
 
 
-class _Contents(dict[int, int]):
-    """The native registers by offset, as they stand."""
-
-    def __init__(self, native: NativeFrame) -> None:
-        super().__init__()
-        self._native = native
-
-    def __missing__(self, offset: int) -> int:
-        return self._native.peek(offset)
-
-
-class _Frame(RegisterMap):
-    """A window of registers whose accesses the bus serves natively."""
-
-    held: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, native: NativeFrame) -> None:
-        super().__init__()
-        self._native = native
-        self.values = _Contents(native)
-
-    def read(self, offset: int, size: int, secure: bool) -> int:
-        """What the bus would read, side effects included."""
-        return self._native.read(offset, size, secure)
-
-    def write(self, offset: int, size: int, value: int, secure: bool) -> None:
-        self._native.write(offset, size, value, secure)
-
-
-class GicDistributor(_Frame):
+class GicDistributor(Frame):
     """GICv2 distributor (IHI 0048B, 4.3): an array element holds so many interrupts as its bits have room for."""
 
     prefix = "GICD"
@@ -95,7 +67,7 @@ class GicDistributor(_Frame):
     )
 
 
-class GicCpuInterface(_Frame):
+class GicCpuInterface(Frame):
     """GICv2 CPU interface (IHI 0048B, 4.4); the table shows the Secure view."""
 
     prefix = "GICC"
@@ -129,7 +101,7 @@ class GicCpuInterface(_Frame):
     DIR = Register(0x1000, access=WO, fields=_ID, what="Deactivates, where EOIR only drops the priority.")
 
 
-class GicHypervisor(_Frame):
+class GicHypervisor(Frame):
     """GICv2 virtual interface control (IHI 0048B, 5.3): a hypervisor's list of virtual interrupts."""
 
     prefix = "GICH"
@@ -182,7 +154,7 @@ class GicHypervisor(_Frame):
     )
 
 
-class GicGuest(_Frame):
+class GicGuest(Frame):
     """GICv2 virtual CPU interface (IHI 0048B, 5.5): as GICC without the Security Extensions."""
 
     prefix = "GICV"
@@ -222,7 +194,7 @@ class Gic:
         self.interface = GicCpuInterface(native.interface)
         self.hypervisor = GicHypervisor(native.hypervisor)
         self.guest = GicGuest(native.guest)
-        self.frames: tuple[tuple[Window, _Frame], ...] = (
+        self.frames: tuple[tuple[Window, Frame], ...] = (
             (GIC_DISTRIBUTOR, self.distributor),
             (GIC_CPU, self.interface),
             (GIC_HYPERVISOR, self.hypervisor),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from emulator.memory_map import (
+    FIRST_SPI,
     GIC_CPU,
     GIC_DISTRIBUTOR,
     GIC_GUEST,
     GIC_HYPERVISOR,
+    NPU0,
+    NPU1,
+    NPU2,
     Nsaid,
     StreamId,
     Window,
@@ -17,7 +21,7 @@ from emulator.memory_map import (
 )
 from emulator.native import ffi, lib
 
-from .device import Line
+from .device import BusError, Line
 from .storage import Cause, Medium, Progress
 from .tzc400 import Failure, Region
 
@@ -159,3 +163,57 @@ class NativeGic:
     def line(self, interrupt: int) -> Line:
         """A function that sets the level of input ``interrupt`` (16 and above, as the GIC numbers them)."""
         return lambda level: lib.gic_set_level(self._machine, interrupt, level)
+
+
+class NativeNpuWindow:
+    """One of the NPU's windows; the bus serves it by itself. ``number``: 0 NPU_CONTROL, then the cores."""
+
+    def __init__(self, machine: Machine, number: int, window: Window) -> None:
+        self._machine = machine
+        self._number = number
+        lib.npu_add_window(machine, device_windows().index(window), number)
+
+    def peek(self, offset: int) -> int:
+        return int(lib.npu_peek(self._machine, self._number, offset))
+
+    def read(self, offset: int, size: int, secure: bool) -> int:
+        value = ffi.new("uint32_t *")
+        self._check(lib.npu_read(self._machine, self._number, offset, size, value), offset, size)
+        return int(value[0])
+
+    def write(self, offset: int, size: int, value: int, secure: bool) -> None:
+        self._check(lib.npu_write(self._machine, self._number, offset, size, value), offset, size)
+
+    def _check(self, result: int, offset: int, size: int) -> None:
+        if result == lib.NPU_NO_ANSWER:
+            raise BusError(f"the NPU's window {self._number} does not answer to {size} bytes at {offset:#x}")
+
+
+@dataclass(frozen=True)
+class NpuCounters:
+    """What a core has done since it was made."""
+
+    jobs: int
+    tasks: int
+    macs: int
+
+
+class NativeNpu:
+    """The NPU, without power. Raises MemoryError if the host has no memory for its buffers."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        if not lib.npu_attach(machine):
+            raise MemoryError("the host gives no memory for the NPU's buffers")
+        wiring = ((NPU0, StreamId.NPU0, Nsaid.NPU0), (NPU1, StreamId.NPU1, Nsaid.NPU1), (NPU2, StreamId.NPU2, Nsaid.NPU2))
+        for core, (place, stream, nsaid) in enumerate(wiring):
+            assert place.spi is not None
+            lib.npu_wire(machine, core, stream, nsaid, FIRST_SPI + place.spi)
+
+    def window(self, number: int, place: Window) -> NativeNpuWindow:
+        return NativeNpuWindow(self._machine, number, place)
+
+    def counters(self, core: int) -> NpuCounters:
+        counters = ffi.new("struct npu_counters *")
+        lib.npu_counters(self._machine, core, counters)
+        return NpuCounters(counters.jobs, counters.tasks, counters.macs)

@@ -36,6 +36,7 @@ enum event_kind {
 	EVENT_NOTE,          /* whatever Python puts into the stream: kind, five words */
 	EVENT_OWNERSHIP,     /* first entry, count, old, new: a run of the watched table's bytes has changed */
 	EVENT_TOKEN,         /* number, bytes of its text, the first 48 of them as words: an app showed a token */
+	EVENT_NPU,           /* core, enum npu_what, its arguments */
 };
 
 enum filter_kind { FILTER_TZASC, FILTER_TZPC, FILTER_DECODE };

@@ -181,6 +181,32 @@ static enum bus_result access_gic(struct machine *machine, const struct target *
 	return BUS_OK;
 }
 
+/* So are the NPU's. */
+static enum bus_result access_npu(struct machine *machine, const struct target *target, unsigned size, bool write,
+				  bool secure, uint64_t *value)
+{
+	unsigned window = machine->device[target->device].npu_window - 1;
+	unsigned part = size < 4 ? size : 4;
+	uint64_t read = 0;
+
+	for (unsigned done = 0; done < size; done += part) {
+		uint64_t offset = target->offset + done;
+		uint32_t word = (uint32_t)(*value >> done * 8);
+		enum npu_access result = write ? npu_write(machine, window, offset, part, word)
+					       : npu_read(machine, window, offset, part, &word);
+
+		if (result == NPU_NO_ANSWER) {
+			return BUS_ERROR;
+		}
+		if (result == NPU_UNDECLARED) {
+			event(machine, EVENT_UNDECLARED, (uint64_t)target->device, offset, part, write ? word : 0, write, secure);
+		}
+		read |= (uint64_t)word << done * 8;
+	}
+	*value = write ? *value : read;
+	return BUS_OK;
+}
+
 static enum bus_result access_device(struct machine *machine, const struct target *target, unsigned size, bool write,
 				     bool secure, uint64_t *value)
 {
@@ -189,6 +215,9 @@ static enum bus_result access_device(struct machine *machine, const struct targe
 	}
 	if (machine->device[target->device].gic_frame != GIC_NO_FRAME) {
 		return access_gic(machine, target, size, write, secure, value);
+	}
+	if (machine->device[target->device].npu_window) {
+		return access_npu(machine, target, size, write, secure, value);
 	}
 	return device_access(machine, target->device, target->offset, size, write, secure, value) ? BUS_OK : BUS_ERROR;
 }

@@ -46,6 +46,7 @@ void machine_free(struct machine *machine)
 	memory_release(&machine->flash);
 	tlb_release(&machine->tlb);
 	smmu_release(machine);
+	npu_release(machine);
 	free(machine->table.known);
 	instructions_release(machine);
 	free(machine->events);

@@ -204,6 +204,7 @@ unsigned current_level(struct machine *machine);
 /* --- SMMU and DMA ------------------------------------------------------------------------------------------------- */
 
 #include "dma.h"
+#include "npu.h"
 #include "smmu.h"
 
 #include "debug.h"
@@ -333,6 +334,7 @@ struct machine {
 	struct tlb tlb;
 	struct smmu smmu;
 	struct dma dma;
+	struct npu npu;
 	struct debug debug;
 	struct instructions instructions;
 	struct table table;
@@ -344,6 +346,7 @@ struct machine {
 		bool present;
 		bool shows_array;    /* flash: reads and fetches see memory */
 		enum gic_frame gic_frame;
+		unsigned npu_window; /* 0: none; else its number, and one */
 	} device[MAX_DEVICES];
 	uint64_t event_kinds;
 	struct event *events;

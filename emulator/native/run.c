@@ -63,8 +63,10 @@ void core_advance(struct machine *machine, uint64_t instruction)
 uint64_t core_next_event(struct machine *machine)
 {
 	uint64_t dma = dma_next_due(machine);
+	uint64_t npu = npu_next_due(machine);
+	uint64_t due = dma < npu ? dma : npu;
 
-	return dma < machine->core.timers_due ? dma : machine->core.timers_due;
+	return due < machine->core.timers_due ? due : machine->core.timers_due;
 }
 
 uint64_t core_time_at(const struct machine *machine, uint64_t pc)
@@ -357,6 +359,7 @@ static enum stop_reason run(struct machine *machine, uint64_t limit)
 		}
 		if (due <= core->instructions) {
 			dma_advance(machine);
+			npu_advance(machine);
 			timers_update(machine, core->instructions);
 			continue;
 		}

@@ -75,6 +75,7 @@ static uint32_t execute(struct machine *machine, const uint64_t command[COMMAND_
 			return SMMU_CMDQ_CONS_ERR_ILL;
 		}
 		dma_drain(machine); /* 4.6.1: accesses that were translated before have been performed */
+		npu_drain(machine);
 		return SMMU_CMDQ_CONS_ERR_NONE;
 	default:
 		return SMMU_CMDQ_CONS_ERR_ILL;

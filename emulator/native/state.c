@@ -400,6 +400,94 @@ static void dma(struct machine *machine, struct stream *stream)
 	}
 }
 
+static void npu_task(struct npu_task *task, struct stream *stream)
+{
+	FIELD_OF(stream, task->fp16);
+	FIELD_OF(stream, task->output);
+	FIELD_OF(stream, task->reuse);
+	FIELD_OF(stream, task->rows);
+	FIELD_OF(stream, task->channels);
+	FIELD_OF(stream, task->real_channels);
+	FIELD_OF(stream, task->kernels);
+	FIELD_OF(stream, task->results);
+	FIELD_OF(stream, task->real_results);
+	FIELD_OF(stream, task->features);
+	FIELD_OF(stream, task->weights);
+	FIELD_OF(stream, task->output_address);
+	FIELD_OF(stream, task->feature_stride);
+	FIELD_OF(stream, task->output_stride);
+	FIELD_OF(stream, task->convert_offset);
+	FIELD_OF(stream, task->convert_scale);
+	FIELD_OF(stream, task->convert_shift);
+}
+
+static void npu_posted(struct npu_post *post, struct stream *stream)
+{
+	uint64_t bytes = 0;
+
+	FIELD_OF(stream, post->bytes);
+	FIELD_OF(stream, post->runs);
+	if (post->bytes > NPU_POST_BYTES || post->bytes % NPU_ATOM || post->runs > NPU_POST_RUNS) {
+		post->bytes = post->runs = 0;
+		stream->failed = true;
+	}
+	for (unsigned i = 0; i < post->runs; i++) {
+		FIELD_OF(stream, post->run[i].input);
+		FIELD_OF(stream, post->run[i].output);
+		FIELD_OF(stream, post->run[i].bytes);
+		bytes += post->run[i].bytes;
+	}
+	stream->failed |= bytes != post->bytes;
+	sparse((uint64_t *)(void *)post->data, post->bytes / 8, stream);
+}
+
+static void npu_core(struct npu_core *core, struct stream *stream)
+{
+	for (unsigned i = 0; i < NPU_REGISTER_COUNT; i++) {
+		FIELD_OF(stream, core->word[0][i]);
+		FIELD_OF(stream, core->word[1][i]);
+	}
+	FIELD_OF(stream, core->raw_status);
+	FIELD_OF(stream, core->fault);
+	FIELD_OF(stream, core->phase);
+	FIELD_OF(stream, core->due);
+	FIELD_OF(stream, core->tasks);
+	FIELD_OF(stream, core->tasks_done);
+	FIELD_OF(stream, core->loaded);
+	FIELD_OF(stream, core->multiplied);
+	FIELD_OF(stream, core->buffered);
+	FIELD_OF(stream, core->program.address);
+	FIELD_OF(stream, core->program.words);
+	FIELD_OF(stream, core->program.next_address);
+	FIELD_OF(stream, core->program.next_amount);
+	npu_task(&core->task, stream);
+	npu_posted(&core->post, stream);
+	FIELD_OF(stream, core->counters.jobs);
+	FIELD_OF(stream, core->counters.tasks);
+	FIELD_OF(stream, core->counters.macs);
+	sparse((uint64_t *)(void *)core->buffer, core->buffered ? NPU_FEATURE_BYTES / 8 : 0, stream);
+	stream->failed |= core->phase > NPU_ENDING || core->buffered > NPU_BUFFER_BYTES;
+	if (core->phase > NPU_FETCHING) {
+		stream->failed |= !npu_task_fits(&core->task) || core->loaded > npu_surfaces(&core->task) ||
+				  core->multiplied > npu_groups(&core->task);
+	}
+}
+
+static void npu(struct npu *npu, struct stream *stream)
+{
+	bool present = put(stream, npu->present, 1);
+
+	stream->failed |= present != npu->present;
+	if (!present || stream->failed) {
+		return;
+	}
+	FIELD_OF(stream, npu->power);
+	FIELD_OF(stream, npu->clock);
+	for (unsigned i = 0; i < NPU_CORES; i++) {
+		npu_core(&npu->core[i], stream);
+	}
+}
+
 /* What the table held is what it holds, but for entries that a call which has not ended yet has changed. */
 static void table(struct machine *machine, struct stream *stream)
 {
@@ -449,6 +537,7 @@ static void walk(struct machine *machine, struct stream *stream)
 	tlb(&machine->tlb, stream);
 	smmu(machine, stream);
 	dma(machine, stream);
+	npu(&machine->npu, stream);
 	devices(machine, stream);
 	table(machine, stream);
 }

@@ -492,6 +492,35 @@
 #define STORAGE_STATUS_CAUSE_BAD_COMMAND  0x5
 #define STORAGE_BYTES_DONE                0x020
 
+/* Power, clocks and resets of the NPU, of our own design: on the RK3588 they lie in its PMU and CRU. */
+#define NPU_CONTROL_POWER                          0x000
+#define NPU_CONTROL_POWER_CORES_SHIFT              0
+#define NPU_CONTROL_POWER_CORES_MASK               0x7
+#define NPU_CONTROL_CLOCK                          0x004
+#define NPU_CONTROL_CLOCK_CORES_SHIFT              0
+#define NPU_CONTROL_CLOCK_CORES_MASK               0x7
+#define NPU_CONTROL_RESET                          0x008
+#define NPU_CONTROL_RESET_CORES_SHIFT              0
+#define NPU_CONTROL_RESET_CORES_MASK               0x7
+#define NPU_CONTROL_STATUS                         0x00c
+#define NPU_CONTROL_STATUS_BUSY_SHIFT              0
+#define NPU_CONTROL_STATUS_BUSY_MASK               0x7
+#define NPU_CONTROL_FAULT(n)                       (0x010 + (n) * 0x4)
+#define NPU_CONTROL_FAULT_REGISTER_SHIFT           0
+#define NPU_CONTROL_FAULT_REGISTER_MASK            0xffff
+#define NPU_CONTROL_FAULT_PROBLEM_SHIFT            16
+#define NPU_CONTROL_FAULT_PROBLEM_MASK             0xf0000
+#define NPU_CONTROL_FAULT_PROBLEM_NONE             0x0
+#define NPU_CONTROL_FAULT_PROBLEM_UNKNOWN_TARGET   0x1
+#define NPU_CONTROL_FAULT_PROBLEM_UNKNOWN_REGISTER 0x2
+#define NPU_CONTROL_FAULT_PROBLEM_NOT_IMPLEMENTED  0x3
+#define NPU_CONTROL_FAULT_PROBLEM_BAD_VALUE        0x4
+#define NPU_CONTROL_FAULT_PROBLEM_UNALIGNED        0x5
+#define NPU_CONTROL_FAULT_PROBLEM_TOO_LARGE        0x6
+#define NPU_CONTROL_FAULT_PROBLEM_NO_END           0x7
+#define NPU_CONTROL_FAULT_PROBLEM_DMA_READ         0x8
+#define NPU_CONTROL_FAULT_PROBLEM_DMA_WRITE        0x9
+
 /* GICv2 distributor (IHI 0048B, 4.3): an array element holds so many interrupts as its bits have room for. */
 #define GICD_CTLR                       0x000
 #define GICD_CTLR_ENABLE_GROUP0_SHIFT   0

@@ -10,6 +10,7 @@ from emulator.debug.syndrome import describe_syndrome
 from emulator.events import Event, EventKind, Filter
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE, Nsaid, device_windows
 from flexserve.contexts import SENTENCE_NAMES, context_name
+from flexserve.trace import names
 from monitor import abi
 
 from .ownership import state_name
@@ -129,6 +130,10 @@ def _token(args: Args) -> str:
     return f"token {args[0]} {text!r}"
 
 
+def _npu(args: Args) -> str:
+    return names.npu(args)
+
+
 _WORDS: dict[EventKind, Callable[[Args], str]] = {
     EventKind.SMC: _smc,
     EventKind.EXCEPTION: _exception,
@@ -139,4 +144,5 @@ _WORDS: dict[EventKind, Callable[[Args], str]] = {
     EventKind.OWNERSHIP: _ownership,
     EventKind.TLB: _tlb,
     EventKind.TOKEN: _token,
+    EventKind.NPU: _npu,
 }

@@ -69,6 +69,8 @@ class Converter:
                 self._instant(self._track("tokens"), now, self._words(event))
             case EventKind.DMA:
                 self._instant(self._track(f"DMA {member(StreamId, args[0])}"), now, self._words(event))
+            case EventKind.NPU:
+                self._instant(self._track(f"NPU{args[0]}"), now, self._words(event))
             case EventKind.DENIED:
                 self._instant(self._track("filters"), now, self._words(event))
             case EventKind.TLB:

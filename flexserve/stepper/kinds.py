@@ -66,6 +66,7 @@ KINDS: dict[str, Kind] = {
     "smmu": Kind(frozenset({EventKind.SMMU_COMMAND, EventKind.SMMU_FAULT}), "the SMMU executes a command or faults"),
     "dma": _of(EventKind.DMA, "a device moves data"),
     "tlb": _of(EventKind.TLB, "a TLBI is executed"),
+    "npu": _of(EventKind.NPU, "the NPU starts, ends or gives up a job"),
 }
 
 

@@ -47,6 +47,7 @@ class Liner:
             EventKind.SMMU_COMMAND: self._smmu_command,
             EventKind.SMMU_FAULT: self._smmu_fault,
             EventKind.TLB: self._tlbi,
+            EventKind.NPU: self._npu,
         }
         self._dma: tuple[int, int, int, int] | None = None  # stream, write, first address, address behind the last
 
@@ -85,6 +86,9 @@ class Liner:
         way = "write" if args[3] else "read"
         stream, code = names.member(StreamId, args[0]), names.member(EventCode, args[2])
         return f"smmu-fault {stream} {code} {way} {self._place(args[1])}"
+
+    def _npu(self, args: Args) -> str:
+        return f"npu {names.npu(args)}"
 
     def _tlbi(self, args: Args) -> str:
         return f"tlbi {names.tlbi(*args[:3])} {args[3]:#x}"

@@ -5,19 +5,22 @@ from __future__ import annotations
 import enum
 from functools import lru_cache
 
-from emulator.devices.device import Device
+from emulator.devices.npu import NpuControl, NpuCore, Problem
 from emulator.devices.smmu import Smmu
 from emulator.devices.storage import Storage
 from emulator.devices.trusted import Trusted
 from emulator.devices.tzc400 import Tzc400
 from emulator.devices.tzpc import Tzpc
 from emulator.devices.uart import Uart
+from emulator.events import NpuWhat
 from emulator.memory_map import DRAM_BASE, SECURE_SRAM, DramLayout, device_windows
+from emulator.registers import RegisterMap
 from flexserve.contexts import context_name
 from monitor.abi import REVOKED, Call, Kind, PageState, Status
 
-DEVICE_TYPES: dict[str, type[Device]] = {
+DEVICE_TYPES: dict[str, type[RegisterMap]] = {
     "UART0": Uart, "UART1": Uart, "SMMU": Smmu, "TZASC": Tzc400, "TZPC": Tzpc, "TRUSTED": Trusted, "STORAGE": Storage,
+    "NPU0": NpuCore, "NPU1": NpuCore, "NPU2": NpuCore, "NPU_CONTROL": NpuControl,
 }  # fmt: skip
 
 # (op1, CRn, op2), Arm ARM D19.7; CRm tells only how far it reaches (3: inner shareable)
@@ -63,6 +66,36 @@ def register(device: int, offset: int) -> str:
         return f"{window.name}+{offset:#x}"
     declared, index = found
     return f"{window.name}.{declared.name}{f'[{index}]' if declared.count > 1 else ''}"
+
+
+def npu(args: tuple[int, ...]) -> str:
+    """What happened to a core of the NPU: ``NPU0 fault NOT_IMPLEMENTED CNA_FC_CON1=0x1``."""
+    core, what, *more = args
+    head = f"NPU{core} {member(NpuWhat, what)}"
+    match what:
+        case NpuWhat.STARTED:
+            return f"{head} program={more[0]:#x} tasks={more[1]}"
+        case NpuWhat.TASK_DONE:
+            return f"{head} task={more[0]} macs={more[1]}"
+        case NpuWhat.JOB_DONE:
+            return f"{head} tasks={more[0]}"
+        case NpuWhat.FAULT:
+            problem = member(Problem, more[0])
+            if more[0] in (Problem.DMA_READ, Problem.DMA_WRITE):
+                return f"{head} {problem} {more[2]:#x}"
+            return f"{head} {problem} {_npu_register(more[1])}={more[2]:#x}"
+        case NpuWhat.ABORTED:
+            return f"{head} tasks={more[1]}"
+        case _:
+            return f"{head} {_npu_register(more[0])}={more[1]:#x}"
+
+
+def _npu_register(offset: int) -> str:
+    found = NpuCore.find(offset)
+    if found is None:
+        return f"{offset:#x}"
+    register, index = found
+    return f"{register.name}[{index}]" if register.count > 1 else register.name
 
 
 @remembered

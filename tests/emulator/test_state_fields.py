@@ -48,6 +48,13 @@ NOT_STATE: dict[tuple[str, str], dict[str, str]] = {
     ("gic.h", "gic_virtual"): {CACHES: "candidate"},
     ("dma.h", "dma_channel"): {WIRING: "stream nsaid", ELSEWHERE: "medium medium_bytes writable"},  # as media
     ("dma.h", "dma_burst"): {},
+    ("npu.h", "npu"): {RUNNING: "staging sums"},
+    ("npu.h", "npu_core"): {WIRING: "stream nsaid interrupt"},
+    ("npu.h", "npu_program"): {},
+    ("npu.h", "npu_task"): {},
+    ("npu.h", "npu_post"): {},
+    ("npu.h", "npu_run"): {},
+    ("npu_api.h", "npu_counters"): {},
     ("smmu.h", "smmu"): {},
     ("smmu.h", "smmu_stream"): {},
     ("tlb.h", "tlb"): {},

@@ -1,0 +1,124 @@
+/*
+ * The NPU's accesses to memory: every page of every step goes through the SMMU and the filters at that instant. Reads are
+ * performed at once; output is posted: translated in its step, written at the next one or when CMD_SYNC asks for it.
+ */
+#include <string.h>
+
+#include "machine.h"
+
+static const uint8_t zeros[PAGE_SIZE];
+
+static bool fail(struct machine *machine, struct npu_core *core, bool write, uint32_t address)
+{
+	npu_fail(machine, core, write ? NPU_DMA_WRITE : NPU_DMA_READ, 0, address);
+	return false;
+}
+
+/* One event for what is contiguous on both sides. */
+static void tell(struct machine *machine, const struct npu_core *core, const struct npu_run *run, bool write)
+{
+	if (run->bytes) {
+		event(machine, EVENT_DMA, core->stream, run->input, run->output, run->bytes, write);
+	}
+}
+
+static bool extend(struct npu_run *run, uint32_t input, uint64_t output, uint32_t bytes)
+{
+	if (!run->bytes || run->input + run->bytes != input || run->output + run->bytes != output) {
+		return false;
+	}
+	run->bytes += bytes;
+	return true;
+}
+
+bool npu_open(struct machine *machine, struct npu_core *core, uint32_t address, uint32_t bytes,
+	      const uint8_t *pages[NPU_STEP_PAGES])
+{
+	struct master master = {.nsaid = core->nsaid};
+	struct npu_run run = {0};
+
+	for (unsigned i = 0; bytes; i++) {
+		uint32_t part = (uint32_t)(PAGE_SIZE - address % PAGE_SIZE);
+		struct target target = {0};
+		enum bus_result result = BUS_ERROR;
+		uint64_t physical;
+
+		part = part < bytes ? part : bytes;
+		if (smmu_translate(machine, core->stream, address, false, &physical)) {
+			result = bus_check(machine, physical, master, false, &target);
+		}
+		if (result == BUS_ERROR || (result == BUS_OK && !target.host)) {
+			tell(machine, core, &run, false);
+			return fail(machine, core, false, address);
+		}
+		pages[i] = result == BUS_OK ? target.host - address % PAGE_SIZE : zeros;
+		debug_accessed(machine, physical, part, false);
+		if (!extend(&run, address, physical, part)) {
+			tell(machine, core, &run, false);
+			run = (struct npu_run){.input = address, .output = physical, .bytes = part};
+		}
+		address += part;
+		bytes -= part;
+	}
+	tell(machine, core, &run, false);
+	return true;
+}
+
+void npu_copy(uint8_t *to, const uint8_t *const pages[], uint32_t address, uint32_t offset, uint32_t bytes)
+{
+	offset += address % PAGE_SIZE;
+	while (bytes) {
+		uint32_t part = (uint32_t)(PAGE_SIZE - offset % PAGE_SIZE);
+
+		part = part < bytes ? part : bytes;
+		memcpy(to, pages[offset / PAGE_SIZE] + offset % PAGE_SIZE, part);
+		to += part;
+		offset += part;
+		bytes -= part;
+	}
+}
+
+bool npu_post(struct machine *machine, struct npu_core *core, uint32_t address, uint32_t bytes)
+{
+	struct npu_post *post = &core->post;
+
+	while (bytes) {
+		uint32_t part = (uint32_t)(PAGE_SIZE - address % PAGE_SIZE);
+		struct npu_run *last = post->runs ? &post->run[post->runs - 1] : NULL;
+		uint64_t physical;
+
+		part = part < bytes ? part : bytes;
+		/* What follows in the page that was translated last is translated with it. */
+		if (last && address % PAGE_SIZE && last->input + last->bytes == address) {
+			physical = last->output + last->bytes;
+		} else if (!smmu_translate(machine, core->stream, address, true, &physical)) {
+			return fail(machine, core, true, address);
+		}
+		if (!last || !extend(last, address, physical, part)) {
+			post->run[post->runs++] = (struct npu_run){.input = address, .output = physical, .bytes = part};
+		}
+		post->bytes += part;
+		address += part;
+		bytes -= part;
+	}
+	return true;
+}
+
+bool npu_land(struct machine *machine, struct npu_core *core)
+{
+	struct npu_post *post = &core->post;
+	struct master master = {.nsaid = core->nsaid};
+	const uint8_t *data = post->data;
+
+	for (uint32_t i = 0; i < post->runs; i++) {
+		const struct npu_run *run = &post->run[i];
+
+		if (bus_write(machine, run->output, master, data, run->bytes) != BUS_OK) {
+			return fail(machine, core, true, run->input);
+		}
+		tell(machine, core, run, true);
+		data += run->bytes;
+	}
+	post->bytes = post->runs = 0;
+	return true;
+}

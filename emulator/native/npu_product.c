@@ -1,0 +1,82 @@
+/* Matrix products in the NPU's layouts: see npu_product.h. */
+#include "npu_product.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define INT8_KERNELS 32
+#define FP16_KERNELS 16
+#define CHANNELS 32
+
+static int32_t add_block(int32_t sum, const int8_t *features, size_t surface, const int8_t *weights)
+{
+	uint32_t total = (uint32_t)sum; /* wraps */
+
+	for (unsigned half = 0; half < 2; half++) {
+		for (unsigned i = 0; i < 16; i++) {
+			total += (uint32_t)(features[half * surface + i] * weights[half * 16 + i]);
+		}
+	}
+	return (int32_t)total;
+}
+
+void npu_product_int8(const struct npu_product *product)
+{
+	const int8_t *features = (const int8_t *)product->features;
+	size_t surface = (size_t)product->count * 16;
+	int32_t *sums = product->sums;
+
+	for (uint32_t n = 0; n < product->groups * INT8_KERNELS; n++) {
+		for (uint32_t row = 0; row < product->count; row++) {
+			int32_t sum = 0;
+
+			for (uint32_t block = 0; block < product->blocks; block++) {
+				const uint8_t *weights = product->weights[(size_t)(n / INT8_KERNELS) * product->blocks + block];
+
+				sum = add_block(sum, features + 2 * block * surface + row * 16, surface,
+						(const int8_t *)weights + n % INT8_KERNELS * CHANNELS);
+			}
+			sums[((size_t)(n / 4) * product->count + row) * 4 + n % 4] = sum;
+		}
+	}
+}
+
+static float float_of_half(uint16_t half)
+{
+	uint32_t sign = (uint32_t)(half & 0x8000) << 16;
+	uint32_t exponent = half >> 10 & 0x1f;
+	uint32_t fraction = half & 0x3ff;
+	uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
+	float value;
+
+	if (exponent == 0x1f) {
+		bits = sign | 0x7f800000 | fraction << 13;
+	} else if (exponent == 0) {
+		value = (float)fraction * 0x1p-24f;
+		return sign ? -value : value;
+	}
+	memcpy(&value, &bits, sizeof value);
+	return value;
+}
+
+void npu_product_fp16(const struct npu_product *product)
+{
+	const uint16_t *features = (const uint16_t *)product->features;
+	size_t surface = (size_t)product->count * 8;
+	float *sums = product->sums;
+
+	for (uint32_t n = 0; n < product->groups * FP16_KERNELS; n++) {
+		for (uint32_t row = 0; row < product->count; row++) {
+			float sum = 0;
+
+			for (uint32_t k = 0; k < product->blocks * CHANNELS; k++) {
+				const uint16_t *weights = (const uint16_t *)(const void *)
+					product->weights[(size_t)(n / FP16_KERNELS) * product->blocks + k / CHANNELS];
+
+				sum += float_of_half(features[k / 8 * surface + row * 8 + k % 8]) *
+				       float_of_half(weights[n % FP16_KERNELS * CHANNELS + k % CHANNELS]);
+			}
+			sums[((size_t)(n / 4) * product->count + row) * 4 + n % 4] = sum;
+		}
+	}
+}
