@@ -205,8 +205,8 @@ class NativeNpu:
         self._machine = machine
         if not lib.npu_attach(machine):
             raise MemoryError("the host gives no memory for the NPU's buffers")
-        wiring = ((NPU0, StreamId.NPU0, Nsaid.NPU0), (NPU1, StreamId.NPU1, Nsaid.NPU1), (NPU2, StreamId.NPU2, Nsaid.NPU2))
-        for core, (place, stream, nsaid) in enumerate(wiring):
+        streams, nsaids = (StreamId.NPU0, StreamId.NPU1, StreamId.NPU2), (Nsaid.NPU0, Nsaid.NPU1, Nsaid.NPU2)
+        for core, (place, stream, nsaid) in enumerate(zip((NPU0, NPU1, NPU2), streams, nsaids, strict=True)):
             assert place.spi is not None
             lib.npu_wire(machine, core, stream, nsaid, FIRST_SPI + place.spi)
 

@@ -1,14 +1,14 @@
-"""The NPU's blocks that fetch and multiply: CNA (operands into the convolution buffer) and CORE (multiply, accumulate).
+"""The NPU's blocks that fetch and multiply: CNA (operands into the buffer) and CORE (multiply, accumulate).
 
-Offsets and fields are the RK3588's (TRM chapter 36; Mesa's rocket driver names the same). A field whose other values the
-model does not implement says so in its register's ``what``.
+Offsets and fields are the RK3588's (TRM chapter 36; Mesa's rocket driver names the same). Where the model implements
+only some values of a field, its register's ``what`` says which.
 """
 
 from __future__ import annotations
 
 import enum
 
-from emulator.registers import RO, Register
+from emulator.registers import RO, FieldSpec, Register
 
 
 class Precision(enum.IntEnum):
@@ -23,7 +23,7 @@ class Precision(enum.IntEnum):
 
 
 STATUS_FIELDS = {"status_0": (1, 0), "status_1": (17, 16)}
-POINTER_FIELDS = {
+POINTER_FIELDS: dict[str, FieldSpec] = {
     "pointer": (0, 0),
     "pointer_pp_en": (1, 1),
     "executer_pp_en": (2, 2),
@@ -34,7 +34,7 @@ POINTER_FIELDS = {
     "core": (31, 28),
 }
 STATUS_WHAT = "Of each register group: 0 idle, 1 running."
-POINTER_WHAT = "Which group writes reach; with pointer_pp_en the block moves it itself. core: what Linux says, no effect."
+POINTER_WHAT = "Which group writes reach; with pointer_pp_en the block moves it itself. core: of Linux, no effect."
 ENABLE_FIELDS = {"op_en": (0, 0)}
 
 
@@ -105,7 +105,7 @@ class CnaBlock:
             "data_reuse": (12, 12),
             "weight_reuse": (13, 13),
         },
-        what="Of 12 banks of 32 KiB. data_reuse: the features are those of the task before. weight_reuse, fc_data_bank 0.",
+        what="Of 12 banks of 32 KiB. data_reuse: the features of the task before stay. The last two: 0.",
     )
     CNA_CBUF_CON1 = Register(0x1044, fields={"data_entries": (13, 0)}, what="No effect.")
     CNA_CVT_CON0 = Register(
