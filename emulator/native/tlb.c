@@ -5,6 +5,7 @@
 #include "tlb.h"
 
 #define INITIAL_CAPACITY 4096
+#define NEIGHBOURS 16
 
 /* Sizes of stage-1 and stage-2 entries: page, level 2 and level 1 block of the 4 KiB granule; page and block of 64 KiB. */
 static const uint8_t entry_shifts[TLB_SIZES] = {12, 21, 30, 16, 29};
@@ -30,14 +31,18 @@ void tlb_release(struct tlb *tlb)
 	memset(tlb, 0, sizeof *tlb);
 }
 
-/* ASIDs share a chain: a look-up must meet global entries whatever their ASID. */
+/*
+ * ASIDs share a chain: a look-up must meet global entries whatever their ASID. Neighbouring pages have neighbouring
+ * slots, so that whoever walks through memory walks through the table as well.
+ */
 static uint64_t hash(enum tlb_kind kind, enum regime regime, uint16_t vmid, uint64_t address, unsigned shift)
 {
-	uint64_t key = (address >> shift) ^ ((uint64_t)vmid << 40) ^ ((uint64_t)regime << 57) ^ ((uint64_t)kind << 60) ^
+	uint64_t page = address >> shift;
+	uint64_t key = page / NEIGHBOURS ^ ((uint64_t)vmid << 40) ^ ((uint64_t)regime << 57) ^ ((uint64_t)kind << 60) ^
 		       ((uint64_t)shift << 50);
 
 	key *= UINT64_C(0x9e3779b97f4a7c15);
-	return key ^ key >> 32;
+	return (key ^ key >> 32) * NEIGHBOURS + page % NEIGHBOURS;
 }
 
 static bool is_live(const struct tlb *tlb, const struct tlb_entry *entry)

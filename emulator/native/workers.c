@@ -17,7 +17,8 @@
 #include "tensor.h"
 
 #define MOST_THREADS 64
-#define SPINS 20000 /* looks for work before a thread sleeps: some 50 microseconds, more than lies between two calls */
+#define SPINS 2000 /* looks for work before a thread sleeps: some 100 microseconds, more than lies between two calls */
+#define PATIENCE 200 /* looks for the end before a thread lets others run: the host may have too few processors */
 #define CLOSED UINT32_MAX
 
 static struct {
@@ -177,8 +178,12 @@ void workers_run(worker_task *task, void *context, uint64_t items)
 	publish(task, context, (uint32_t)items);
 	while (work()) {
 	}
-	while (atomic_load(&pool.done) < items) {
-		pause_briefly();
+	for (unsigned spins = 0; atomic_load(&pool.done) < items; spins++) {
+		if (spins < PATIENCE) {
+			pause_briefly();
+		} else {
+			sched_yield();
+		}
 	}
 	pthread_mutex_unlock(&pool.use);
 }
