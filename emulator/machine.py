@@ -236,6 +236,10 @@ class Machine:
         lib.core_advance(self.native, due)
         return True
 
+    def wait_for_npu(self) -> bool:
+        """Guest time jumps to the end of the NPU's jobs, or to an interrupt before; False: nothing will ever happen."""
+        return bool(lib.core_wait_for_npu(self.native))
+
     def _describe_loss(self, pc: int) -> str:
         error = ffi.string(lib.machine_error(self.native)).decode()
         if error:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from . import costs
 from .gate.operations import Operation, Operations
 from .native import ffi, lib
 from .world_port import WorldPort
+
+if TYPE_CHECKING:
+    from .native._native import Port
 
 MACS_PER_INSTRUCTION = 2  # 64-bit multiply-accumulates
 
@@ -42,8 +45,7 @@ def _result(port: WorldPort, status: int) -> int:
 def _project(
     port: WorldPort, weights: int, rows: int, columns: int, key: int, first: int, add: int, projection: int
 ) -> int:
-    status = lib.check_project(port.handle, weights, rows, columns, key, first, bool(add), projection)
-    return _result(port, status)
+    return _result(port, port.call(lib.check_project, weights, rows, columns, key, first, add, projection))
 
 
 def _offer(
@@ -56,19 +58,23 @@ def _offer(
     staging: int,
     expected: int,
 ) -> int:
-    status = lib.check_offer(port.handle, features, columns, count, tile, projection, staging, expected)
-    return _result(port, status)
+    return _result(port, port.call(lib.check_offer, features, columns, count, tile, projection, staging, expected))
 
 
 def _accept(port: WorldPort, busy: int, results: Sequence[Sums], count: int, tile: int, key: int, expected: int) -> int:
     """``busy``: address of a 4-byte register that is zero once the device has nothing under way."""
     if port.load(busy, 4):
         return Verdict.BUSY
-    found, first = ffi.new("uint64_t[]", count), 0
-    for staging, rows, sums in results:
-        _result(port, lib.check_accept(port.handle, staging, rows, count, tile, key, first, sums, found))
-        first += _padded(rows)
-    return Verdict(_result(port, lib.check_agrees(port.handle, expected, found, count)))
+    def accept(handle: Port) -> int:
+        found, first = ffi.new("uint64_t[]", count), 0
+        for staging, rows, sums in results:
+            status = lib.check_accept(handle, staging, rows, count, tile, key, first, sums, found)
+            if status < 0:
+                return status
+            first += _padded(rows)
+        return lib.check_agrees(handle, expected, found, count)
+
+    return Verdict(_result(port, port.call(accept)))
 
 
 def _padded(size: int) -> int:

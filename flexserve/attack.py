@@ -95,7 +95,12 @@ class Battle:
     ) -> None:
         stored = attacked_medium()
         self.system = System(
-            DRAM_BYTES, images=images, normal_kernel=HostileKernel, make_machine=make_machine, show=show
+            DRAM_BYTES,
+            images=images,
+            normal_kernel=HostileKernel,
+            use_npu=False,  # these attacks are about memory, and a token by the NPU is thousands of events
+            make_machine=make_machine,
+            show=show,
         )
         self.system.board.trusted.provision(stored.slot)
         self.system.board.storage.insert(stored.content, writable=True)

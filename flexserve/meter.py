@@ -9,6 +9,8 @@ from monitor import abi
 
 LEVEL, WORLD = 6, 7  # of an SMC event's or an SMC return's arguments
 
+NPU_SWITCHES = (abi.NPU_ACQUIRE, abi.NPU_RELEASE, abi.NPU_RECLAIM)
+
 
 class Meter:
     """Counts from now on."""
@@ -16,6 +18,7 @@ class Meter:
     def __init__(self, events: EventStream) -> None:
         self.calls: Counter[str] = Counter()
         self.switches = 0
+        self.npu_switches = 0
         self.pages: Counter[str] = Counter()
         self._function = 0
         self._arguments: tuple[int, ...] = ()
@@ -37,6 +40,7 @@ class Meter:
         if status != abi.Status.SUCCESS:
             return
         call = abi.find(self._function)
+        self.npu_switches += call in NPU_SWITCHES
         if call is abi.MEM_ALLOCATE:
             self.pages["allocated"] += done
         elif call is abi.MEM_LOCK:

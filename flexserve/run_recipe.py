@@ -14,6 +14,8 @@ from .model_file import load_model
 from .recipe import FileReference, Recipe, Stage
 from .system import Generation, System, Usage
 
+DEVICES = ("cpu", "npu")
+
 
 @dataclass(frozen=True)
 class Served:
@@ -25,7 +27,10 @@ class Served:
 
 @dataclass(frozen=True)
 class RunRecipe(Recipe):
-    """``recalls``: (token, pages) as `System.generate` takes them; ``model`` None: the demo model."""
+    """``recalls``: (token, pages) as `System.generate` takes them; ``model`` None: the demo model.
+
+    ``device``: "npu" or "cpu", who computes the matrix products; ``npu_app``: an app uses the NPU beside it.
+    """
 
     kind: ClassVar[str] = "run"
 
@@ -38,6 +43,8 @@ class RunRecipe(Recipe):
     dram: int
     device_id: int
     model: FileReference | None
+    device: str = "npu"
+    npu_app: bool = False
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, object]) -> Self:
@@ -52,6 +59,8 @@ class RunRecipe(Recipe):
         values: dict[str, Any] = dict(options)
         values["recalls"] = tuple((int(token), int(pages)) for token, pages in values["recalls"])
         values["model"] = None if values["model"] is None else FileReference.read(values["model"])
+        if values.setdefault("device", "npu") not in DEVICES:
+            raise ValueError(f"device {values['device']!r} is none of {', '.join(DEVICES)}")
         return cls(**values)
 
     def options(self) -> dict[str, object]:
@@ -65,7 +74,13 @@ class RunRecipe(Recipe):
             self.model.check()
         stored = load_model(self.model.path if self.model else None, self.device_id)
         system = System(
-            self.dram, seed=self.seed, device_id=self.device_id, show=stage.show, make_machine=stage.create_machine
+            self.dram,
+            seed=self.seed,
+            device_id=self.device_id,
+            show=stage.show,
+            use_npu=self.device == "npu",
+            npu_app=self.npu_app,
+            make_machine=stage.create_machine,
         )
         try:
             system.board.trusted.provision(stored.slot)

@@ -16,13 +16,21 @@ from emulator.events import EventKind
 from emulator.gate import MEMORY_OPERATIONS, Argument, Arrival, FlowFactory, Gate, GateFault, Notice, Result
 from emulator.image import Image
 from emulator.machine import Machine, StopReason
-from emulator.memory_map import DRAM_DEFAULT, NORMAL_IMAGE_BASE, PAGE_SIZE, PROBE_IMAGE_BASE, DramLayout
+from emulator.memory_map import (
+    DRAM_DEFAULT,
+    NORMAL_IMAGE_BASE,
+    PAGE_SIZE,
+    PROBE_IMAGE_BASE,
+    DramLayout,
+)
+from emulator.product_check import PRODUCT_CHECK_OPERATIONS
 from emulator.tensor import TENSOR_OPERATIONS
 from emulator.world import World
 from firmware.build import ELF_FOLDER, image_path
 from monitor.abi import Vmid
 from nworld.driver_context import DriverContext
 from nworld.kernel import NormalKernel
+from nworld.npu_sandbox import NpuSandbox
 from sworld.kernel import SecureKernel
 from sworld.loader import LOADER_OPERATIONS
 
@@ -71,10 +79,25 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class NpuUsage:
+    """Of the NPU since boot. ``jobs`` and ``macs`` (multiply-accumulates): the secure world's whose sums were right.
+
+    ``switches`` between the worlds, either way; ``normal_jobs``: of the app; ``recalls``: it had to ask for the NPU.
+    """
+
+    jobs: int
+    switches: int
+    normal_jobs: int
+    recalls: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class Usage:
     """What everything since boot took."""
 
     flexmem: FlexMemPages
+    npu: NpuUsage
     smc: dict[str, int]
     world_switches: int
     guest_instructions: int
@@ -89,7 +112,8 @@ class System:
 
     ``dram_bytes``: 64 MiB to 16 GiB in steps of 2 MiB; ``seed`` drives the TRNG, ``device_id`` the key fuses; ``show``
     takes what apps show their user, as it comes. The kernels may be others, to see what uncooperative ones can do;
-    ``make_machine`` may give a machine that somebody watches.
+    ``make_machine`` may give a machine that somebody watches. Matrix products are the NPU's, without ``use_npu`` the
+    processor's; ``npu_app``: an app of the normal world uses the NPU as well.
     """
 
     def __init__(
@@ -102,13 +126,16 @@ class System:
         show: Show = lambda notice: None,
         secure_kernel: type[SecureKernel] = SecureKernel,
         normal_kernel: type[NormalKernel] = NormalKernel,
-        driver_context: type[DriverContext] = DriverContext,
+        driver_context: type[DriverContext] = NpuSandbox,
+        use_npu: bool = True,
+        npu_app: bool = False,
         make_machine: Callable[[DramLayout], Machine] = Machine,
     ) -> None:
         images = images or Images.load()
         self.machine = make_machine(DramLayout(dram_bytes))
         self.machine.watch_table(self.machine.layout.ownership_base, self.machine.layout.pages)
         self._show = show
+        self._npu_app = npu_app
         self.board = populate(self.machine, seed=seed, device_id=device_id)
         self.meter = Meter(self.machine.events)
         self._vain_waits = 0
@@ -122,9 +149,10 @@ class System:
         self.secure = secure_kernel(
             Gate(self.machine.core, World.SECURE, images.gate.symbols, secure_base),
             self.machine.port(World.SECURE),
-            {**MEMORY_OPERATIONS, **TENSOR_OPERATIONS, **LOADER_OPERATIONS},
+            {**MEMORY_OPERATIONS, **TENSOR_OPERATIONS, **LOADER_OPERATIONS, **PRODUCT_CHECK_OPERATIONS},
             self._clock,
             secure_base + _size(images.gate),
+            use_npu=use_npu,
         )
         symbols, probe_end = images.gate.symbols, self.probe["probe_done"]
         self.normal = normal_kernel(
@@ -145,8 +173,10 @@ class System:
             self.machine.core.x[index] = base + images.gate.entry
 
     def boot(self) -> None:
-        """Run until the normal kernel has booted."""
+        """Run until the normal kernel has booted, and its app has begun if there is to be one."""
         self._run_until_ended()
+        if self._npu_app:
+            self.run("matmul", self.normal.start_matmul)
 
     def open(self, slot: str) -> None:
         """Load the model of ``slot``. Raises nworld.secure.ServiceFailed."""
@@ -196,7 +226,17 @@ class System:
             forced=pages["forced"],
         )
         calls = dict(sorted(self.meter.calls.items()))
-        return Usage(flexmem, calls, self.meter.switches, self.machine.instructions)
+        return Usage(flexmem, self._npu_usage(), calls, self.meter.switches, self.machine.instructions)
+
+    def _npu_usage(self) -> NpuUsage:
+        engine, app = self.secure.npu, self.normal.matmul
+        return NpuUsage(
+            jobs=engine.state.jobs if engine else 0,
+            switches=self.meter.npu_switches,
+            normal_jobs=app.state.done if app else 0,
+            recalls=self.normal.share.state.recalls,
+            macs=engine.state.macs if engine else 0,
+        )
 
     def dispose(self) -> None:
         """Give the host's memory back."""
@@ -221,14 +261,15 @@ class System:
             arrival = kernel.gate.arrival(stop.pc)
             if arrival is not None:
                 if arrival is Arrival.IDLE:
-                    self._wait()
+                    machine = self.machine
+                    self._wait(machine.wait_for_npu if kernel is self.driver else machine.advance_to_next_event)
                 kernel.arrived(arrival)
                 return
         raise GateFault(f"the core stopped in no gate, at {stop.pc:#x}")
 
-    def _wait(self) -> None:
+    def _wait(self, pass_time: Callable[[], bool]) -> None:
         """WFI: time moves to the next event. One that came just before the WFI lets it fall through at once."""
-        self._vain_waits = 0 if self.machine.advance_to_next_event() else self._vain_waits + 1
+        self._vain_waits = 0 if pass_time() else self._vain_waits + 1
         if self._vain_waits > MAX_VAIN_WAITS:
             raise GateFault("a kernel waits for what no device will bring")
 

@@ -24,8 +24,12 @@ from emulator.world_port import WorldPort
 from monitor.abi import PSCI_SYSTEM_OFF
 from monitor.services.messages import Request, RequestStatus
 
+from .apps.matmul import MatmulApp
+from .background import Background
 from .client import SHARED_PAGES, Client
 from .flexmem import FlexMem
+from .npu import NpuDriver
+from .npu_share import NpuShare
 from .pages import PageAllocator
 from .secure import SecureDriver
 from .storage import StorageDriver, TransferFailed
@@ -48,6 +52,7 @@ class NormalKernel:
         self.flexmem: FlexMem
         self.client: Client
         self.storage = StorageDriver()
+        self.background = Background()
         self.secure = SecureDriver(
             {
                 Request.ALLOCATE_PAGES: self._allocate_pages,
@@ -55,8 +60,11 @@ class NormalKernel:
                 Request.FREE_PAGES: self._free_pages,
                 Request.TOKEN: self._token,
                 Request.PROGRESS: self._progress,
-            }
+            },
+            self.background.turn,
         )
+        self.share = NpuShare(NpuDriver())
+        self.matmul: MatmulApp | None = None
         self.gate = gate
 
     def arrived(self, arrival: Arrival) -> None:
@@ -75,6 +83,12 @@ class NormalKernel:
         """Run a flow in a thread of its own; ``ended`` is that thread once it has."""
         self.ended = None
         self.runner.resume(self.runner.start(name, flow, arguments))
+
+    def start_matmul(self) -> Flow[None]:
+        """The app that uses the NPU runs from now on, beside whatever else does."""
+        self.matmul = MatmulApp(self.share, self.pages.allocate())
+        self.background.add(self.matmul.run())
+        yield from ()
 
     def power_off(self) -> Flow[Registers]:
         """PSCI SYSTEM_OFF; returns only if the monitor refuses."""

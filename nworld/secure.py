@@ -26,16 +26,21 @@ class ServiceFailed(Exception):
 
 
 class SecureDriver:
-    """``handlers`` serve the secure world's requests: x3-x5 in, (status, two results) out."""
+    """``handlers`` serve the secure world's requests: x3-x5 in, (status, two results) out.
 
-    def __init__(self, handlers: Mapping[int, Handler]) -> None:
+    ``others`` lets whatever else there is to do have its turn, each time that the secure world has returned.
+    """
+
+    def __init__(self, handlers: Mapping[int, Handler], others: Callable[[], Flow[None]] | None = None) -> None:
         self._handlers = handlers
+        self._others = others or _nothing
 
     def call(self, service: Service, *arguments: int) -> Flow[Registers]:
         """Results of a service after its status. Raises ServiceFailed, CallFailed."""
         reply = yield from invoke(SECURE_CALL, service, *arguments)
         while reply[0] == Status.RPC:
             thread, request, *parameters = reply[1:6]
+            yield from self._others()
             answer = yield from self._serve(request, parameters)
             reply = yield from self._resume(thread, answer)
         if reply[0] != Status.SUCCESS:
@@ -64,3 +69,7 @@ class SecureDriver:
             yield from self.poll()
             yield from charge(BUSY_PAUSE)
         raise CallFailed(SECURE_RESUME, (thread, *answer), Status.BUSY)
+
+
+def _nothing() -> Flow[None]:
+    yield from ()

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import enum
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from emulator.gate import Flow, Registers
 from emulator.memory_map import PAGE_SIZE
@@ -31,6 +32,14 @@ class Kind(enum.IntEnum):
     WEIGHTS = 0
     KV = 1
     ACTIVATIONS = 2
+
+
+class DeviceAccess(enum.Enum):
+    """What the NPU may do with a region's pages while it works for this world."""
+
+    NONE = "none"
+    READ = "read"
+    WRITE = "write"
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,33 @@ class Region:
     pages: int
     frames: list[int] = field(default_factory=list)
     ready: bool = False
+    device: DeviceAccess = DeviceAccess.NONE
+
+
+class Device(Protocol):
+    """The NPU's view of regions, told of every page that comes and goes."""
+
+    def attached(self, region: Region, first: int, frames: Sequence[int]) -> Flow[None]:
+        """``frames`` are now the pages ``first`` and on of ``region``, LOCKED."""
+
+    def dropped(self, region: Region, pages: int) -> Flow[None]:
+        """The first ``pages`` pages of ``region`` are about to hold something else."""
+
+    def discarded(self, region: Region) -> None:
+        """``region`` is no more."""
+
+
+class NoDevice:
+    """Nothing sees the pool but this world's processor."""
+
+    def attached(self, region: Region, first: int, frames: Sequence[int]) -> Flow[None]:
+        yield from ()
+
+    def dropped(self, region: Region, pages: int) -> Flow[None]:
+        yield from ()
+
+    def discarded(self, region: Region) -> None:
+        pass
 
 
 @dataclass
@@ -80,23 +116,24 @@ class PoolState:
 
 
 class Pool:
-    """``normal`` is the DRAM that the normal world may grant from; ``rpc`` asks it."""
+    """``normal`` is the DRAM that the normal world may grant from; ``rpc`` asks it; ``device`` sees regions too."""
 
-    def __init__(self, mapping: Mapping, rpc: Rpc, normal: Extent) -> None:
+    def __init__(self, mapping: Mapping, rpc: Rpc, normal: Extent, device: Device | None = None) -> None:
         self.state = PoolState()
         self.shared: Extent | None = None
         self._mapping = mapping
         self._rpc = rpc
         self._normal = normal
+        self._device = device or NoDevice()
 
     # Regions
 
-    def reserve(self, kind: Kind, name: str, size: int) -> Region:
+    def reserve(self, kind: Kind, name: str, size: int, device: DeviceAccess = DeviceAccess.NONE) -> Region:
         """Virtual pages for ``size`` bytes, with nothing behind them yet."""
         pages = -(-size // PAGE_SIZE)
         if self.state.next_va + pages * PAGE_SIZE > WINDOW_END:
             raise Refused(ServiceStatus.OUT_OF_MEMORY, pages)
-        region = Region(kind, name, self.state.next_va, pages)
+        region = Region(kind, name, self.state.next_va, pages, device=device)
         self.state.next_va += (pages + 1) * PAGE_SIZE  # an unmapped page between any two regions
         self.state.regions.append(region)
         return region
@@ -114,12 +151,14 @@ class Pool:
         frames, region.frames, region.ready = region.frames, [], False
         self.state.losses += bool(frames) and region.kind is not Kind.WEIGHTS
         self.state.moves += bool(frames)
+        yield from self._device.dropped(region, len(frames))
         yield from self._mapping.unmap(region.va, len(frames))
         self.state.free.update(frames)
 
     def discard(self, region: Region) -> Flow[None]:
         """Drop ``region`` for good."""
         yield from self.drop(region)
+        self._device.discarded(region)
         self.state.regions.remove(region)
 
     # Loading by DMA: pages stay ALLOCATED, in the normal world's reach, until the ciphertext is in them
@@ -202,10 +241,11 @@ class Pool:
 
     def _attach(self, region: Region, frames: list[int]) -> Flow[None]:
         """Move free pages behind ``region``."""
-        va = region.va + len(region.frames) * PAGE_SIZE
+        first = len(region.frames)
         self.state.free.difference_update(frames)
         region.frames.extend(frames)
-        yield from self._mapping.map(va, frames)
+        yield from self._mapping.map(region.va + first * PAGE_SIZE, frames)
+        yield from self._device.attached(region, first, frames)
 
     def _victim(self) -> Region | None:
         """The region to drop next: weights from the tail forward, then KV, then activations."""

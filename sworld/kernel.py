@@ -32,6 +32,9 @@ from monitor.services.messages import Request, ServiceStatus
 from .errors import Refused
 from .flexmem import Extent, Pool
 from .mapping import Mapping
+from .npu import NpuEngine
+from .npu_memory import NpuMemory
+from .products import CpuEngine
 from .service import ModelService
 from .trusted import TrustedDriver
 
@@ -39,16 +42,28 @@ ENTRY_REGISTERS = 7
 
 
 class SecureKernel:
-    """Lives in ``gate`` with ``port``; of its own memory, ``heap`` (a physical address) and above is free at boot."""
+    """Lives in ``gate`` with ``port``; of its own memory, ``heap`` (a physical address) and above is free at boot.
+
+    Matrix products are the NPU's, or, without ``use_npu``, the processor's.
+    """
 
     def __init__(
-        self, gate: Gate, port: WorldPort, operations: Operations, clock: Callable[[], int], heap: int
+        self,
+        gate: Gate,
+        port: WorldPort,
+        operations: Operations,
+        clock: Callable[[], int],
+        heap: int,
+        *,
+        use_npu: bool = True,
     ) -> None:
         self.runner = Runner(gate, port, operations, clock, self._thread_ended)
         self.pool: Pool
         self.service: ModelService
+        self.npu: NpuEngine | None = None
         self.gate = gate
         self._heap = heap
+        self._use_npu = use_npu
         self._waiting: dict[int, Thread] = {}
         self._due: deque[Callable[[], None]] = deque()
         self._leave_by: tuple[Call, Registers] = SECURE_DONE, ()
@@ -72,6 +87,8 @@ class SecureKernel:
         """Ask the normal world: its status and three results. The current thread is suspended until the reply."""
         thread = self.runner.current
         assert thread is not None
+        if self.npu:
+            yield from self.npu.leaving()
         status, *reply = yield from invoke(SECURE_RPC, thread.id, request, *arguments)
         if status != Status.SUCCESS:
             raise CallFailed(SECURE_RPC, (thread.id, request, *arguments), status)
@@ -86,8 +103,12 @@ class SecureKernel:
         trusted = TrustedDriver()
         layout = DramLayout((yield from trusted.dram_bytes()))
         mapping = Mapping(self.gate.address("gate_tables"), self._heap, end)
-        self.pool = Pool(mapping, self.rpc, Extent(DRAM_BASE, (layout.normal_end - DRAM_BASE) // PAGE_SIZE))
-        self.service = ModelService(self.pool, mapping, self.rpc, trusted)
+        npu_memory = NpuMemory(layout.npu_bytes) if self._use_npu else None
+        normal = Extent(DRAM_BASE, (layout.normal_end - DRAM_BASE) // PAGE_SIZE)
+        self.pool = Pool(mapping, self.rpc, normal, npu_memory)
+        if npu_memory:
+            self.npu = NpuEngine(self.pool, npu_memory, CpuEngine())
+        self.service = ModelService(self.pool, mapping, self.rpc, trusted, self.npu)
 
     def _entered(self, registers: Registers) -> None:
         mask, first, second, third, fourth, fifth, owed = registers
@@ -99,6 +120,8 @@ class SecureKernel:
             self._due.append(partial(self._run, "revocation", self.pool.acknowledge_revoked))
         if mask & Pending.RECALL:
             self._due.append(partial(self._run, "recall", self.recall, (owed,)))
+        if self.npu and mask & (Pending.NPU_RECALL | Pending.NPU_REVOKED):
+            self._due.append(partial(self._run, "npu", self.npu.asked_back, (mask & Pending.NPU_REVOKED,)))
         if mask & Pending.RPC_REPLY:
             self._due.append(partial(self._reply, first, (Status.SUCCESS, second, third, fourth, fifth)))
         if mask & Pending.NEW_CALL:
@@ -136,6 +159,8 @@ class SecureKernel:
         """Serve what is due; when nothing is, leave this world."""
         if self._due:
             self._due.popleft()()
+        elif self.npu and self.npu.is_to_leave:
+            self._run("npu", self.npu.leaving)
         else:
             call, results = self._leave_by
             self.gate.smc(call.function, results)

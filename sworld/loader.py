@@ -12,7 +12,7 @@ from emulator.world_port import WorldPort
 from monitor.services.messages import Request, RequestStatus, ServiceStatus
 
 from .errors import Refused
-from .flexmem import Kind, Pool, Region, Rpc
+from .flexmem import DeviceAccess, Kind, Pool, Region, Rpc
 from .package import Package, open_chunk
 
 FIRST_WEIGHTS = 1  # a package numbers its chunks from the tokenizer, which is 0
@@ -61,7 +61,9 @@ class Loader:
         self._storage = storage
         self._rpc = rpc
         self._package = package
-        self._regions = [pool.reserve(Kind.WEIGHTS, chunk.name, chunk.size) for chunk in package.chunks]
+        self._regions = [
+            pool.reserve(Kind.WEIGHTS, chunk.name, chunk.size, DeviceAccess.READ) for chunk in package.chunks
+        ]
 
     @property
     def pages(self) -> int:

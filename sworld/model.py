@@ -10,6 +10,7 @@ from .flexmem import Pool, Rpc
 from .loader import Loader, Storage
 from .memory import PoolMemory
 from .package import HEADER_SIZE, NotGenuine, Package, PackageError
+from .products import ProductEngine
 from .transformer import Transformer
 from .trusted import Slot
 
@@ -17,16 +18,21 @@ from .trusted import Slot
 class OpenModel:
     """Made by `open`."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, package: Package) -> None:
+    def __init__(self, pool: Pool, rpc: Rpc, package: Package, engine: ProductEngine | None = None) -> None:
         self.shape = package.shape
         self._tokenizer = package.tokenizer
         self._loader = Loader(pool, Storage(pool, rpc), rpc, package)
         self._memory = PoolMemory(pool, self._loader, package.shape)
-        self.transformer = Transformer(package.shape, self._memory)
+        self.transformer = Transformer(package.shape, self._memory, engine)
 
     @classmethod
-    def open(cls, pool: Pool, rpc: Rpc, slot: Slot, fuse_key: bytes) -> Flow[OpenModel]:
-        """Read and check the metadata of the package that storage holds for ``slot``. Raises Refused."""
+    def open(
+        cls, pool: Pool, rpc: Rpc, slot: Slot, fuse_key: bytes, engine: ProductEngine | None = None
+    ) -> Flow[OpenModel]:
+        """Read and check the metadata of the package that storage holds for ``slot``. Raises Refused.
+
+        ``engine`` computes the matrix products; without one the processor does.
+        """
         storage = Storage(pool, rpc)
         try:
             header = yield from storage.copy(0, HEADER_SIZE)
@@ -41,7 +47,7 @@ class OpenModel:
             raise Refused(ServiceStatus.WRONG_MODEL)
         if package.identity.version < slot.minimum_version:
             raise Refused(ServiceStatus.OLD_VERSION, package.identity.version)
-        return cls(pool, rpc, package)
+        return cls(pool, rpc, package, engine)
 
     @property
     def end_token(self) -> int:

@@ -12,6 +12,8 @@ from .errors import Refused
 from .flexmem import Extent, Pool, Rpc
 from .mapping import Mapping
 from .model import OpenModel
+from .npu import NpuEngine
+from .npu_limits import npu_limits
 from .sampler import Sampling
 from .shared import MAX_PAGES, SharedMemory
 from .transformer import ArithmeticRefused
@@ -23,7 +25,9 @@ Handler = Callable[..., Flow[Registers]]
 class ModelService:
     """Serves the calls of the normal world; each handler takes x2-x5 and returns the results after the status."""
 
-    def __init__(self, pool: Pool, mapping: Mapping, rpc: Rpc, trusted: TrustedDriver) -> None:
+    def __init__(
+        self, pool: Pool, mapping: Mapping, rpc: Rpc, trusted: TrustedDriver, npu: NpuEngine | None = None
+    ) -> None:
         self.model: OpenModel | None = None
         self.handlers: dict[int, Handler] = {
             Service.POLL: self._poll,
@@ -36,6 +40,7 @@ class ModelService:
         self._mapping = mapping
         self._rpc = rpc
         self._trusted = trusted
+        self._npu = npu
         self._shared: SharedMemory | None = None
         self._in_use = False
 
@@ -79,8 +84,10 @@ class ModelService:
         slot = yield from self._trusted.find_slot(name)
         key = yield from self._trusted.fuse_key()
         try:
-            self.model = yield from OpenModel.open(self._pool, self._rpc, slot, key)
+            self.model = yield from OpenModel.open(self._pool, self._rpc, slot, key, self._npu)
             yield from self.model.load_all()
+            if self._npu:
+                self._npu.open(npu_limits(self.model.shape), (yield from self._trusted.random_bits()))
         except Refused:
             yield from self._forget_model()
             raise
@@ -95,6 +102,8 @@ class ModelService:
         model, self.model = self.model, None
         if model:
             yield from model.discard()
+        if self._npu:
+            yield from self._npu.close()
         return (yield from self._pool.give_back())
 
     def _generate(self, offset: int, *_: int) -> Flow[Registers]:

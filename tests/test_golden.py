@@ -22,11 +22,11 @@ def test_boot(golden_trace: GoldenTrace) -> None:
 
 
 def test_allocate_lock_recall_reclaim(golden_trace: GoldenTrace) -> None:
-    golden_trace.run("run", "--dram", "64M", "--tokens", "3", "--recall", "40@2", name="recall")
+    golden_trace.run("run", "--dram", "64M", "--tokens", "3", "--recall", "40@2", "--device", "cpu", name="recall")
 
 
 def test_forced_reclaim(golden_trace: GoldenTrace) -> None:
-    system = phone(package(MODEL), secure_kernel=Unwilling)
+    system = phone(package(MODEL), secure_kernel=Unwilling, use_npu=False)
     with golden_trace.system(system, "forced-reclaim"):
         generate(system, recalls=((4, 90),))
     system.dispose()

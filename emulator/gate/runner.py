@@ -1,7 +1,8 @@
 """Performs the actions of one kernel's flows at its gate, and makes each cost what it costs.
 
 An action through the port is performed at once; then the gate spins for its cost, in stays of at most ``MAX_CHARGE``
-instructions, and only then does the flow go on. So guest time, deadlines and (later) interrupts see Python work.
+instructions, and only then does the flow go on. So guest time, deadlines and (later) interrupts see Python work. What
+costs less than ``MIN_STAY`` is paid together with what follows it: a stay costs the host more than that.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Runner:
         self._threads = 0
         self._live = 0
         self._debt = 0
+        self._carried = 0
         self._reply: Reply | PortAbort = None
         self._reply_in_registers = False
         self.executing = False
@@ -131,9 +133,12 @@ class Runner:
                     self._show(action)
                     value = None
                 case _:
-                    self._debt = self._perform(action)
-                    self._pay()
-                    return
+                    self._carried += self._perform(action)
+                    if self._carried >= costs.MIN_STAY or isinstance(action, Charge):
+                        self._debt, self._carried = self._carried, 0
+                        self._pay()
+                        return
+                    value = self._reply
 
     def _perform(self, action: Read | Write | Load | Store | AccessAll | Compute | Charge | Counter) -> int:
         """Do ``action``, keep its result for the flow, and return its cost in instructions."""

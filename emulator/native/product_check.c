@@ -82,7 +82,7 @@ static bool project(struct port *port, uint64_t weights, uint64_t rows, uint64_t
 }
 
 int64_t check_project(struct port *port, uint64_t weights, uint64_t rows, uint64_t columns, uint64_t key,
-		      uint64_t first, bool add, uint64_t projection)
+		      uint64_t first, uint64_t add, uint64_t projection)
 {
 	uint64_t sums[TENSOR_MAX_WIDTH] = {0};
 	uint64_t bytes = padded(columns) * sizeof *sums;

@@ -21,7 +21,7 @@ enum product_check_limit {
 
 /* projection[columns] u64 = (or +=, with `add`) that of a matrix whose rows have the secrets from number `first` on. */
 int64_t check_project(struct port *port, uint64_t weights, uint64_t rows, uint64_t columns, uint64_t key,
-		      uint64_t first, bool add, uint64_t projection);
+		      uint64_t first, uint64_t add, uint64_t projection);
 /* Copies features into staging; expected[count] u64 = what the sums are to give. */
 int64_t check_offer(struct port *port, uint64_t features, uint64_t columns, uint64_t count, uint64_t tile,
 		    uint64_t projection, uint64_t staging, uint64_t expected);

@@ -57,6 +57,7 @@ void core_advance(struct machine *machine, uint64_t instruction)
 {
 	if (instruction > machine->core.instructions) {
 		machine->core.instructions = instruction;
+		npu_advance(machine); /* so that whoever waits sees at once what is due then */
 	}
 }
 
@@ -67,6 +68,22 @@ uint64_t core_next_event(struct machine *machine)
 	uint64_t due = dma < npu ? dma : npu;
 
 	return due < machine->core.timers_due ? due : machine->core.timers_due;
+}
+
+bool core_wait_for_npu(struct machine *machine)
+{
+	uint64_t due = core_next_event(machine);
+	bool waited = due != UINT64_MAX;
+
+	while (due != UINT64_MAX) {
+		core_advance(machine, due);
+		timers_update(machine, machine->core.instructions);
+		if (npu_next_due(machine) == UINT64_MAX || interrupt_pending(machine)) {
+			break;
+		}
+		due = core_next_event(machine);
+	}
+	return waited;
 }
 
 uint64_t core_time_at(const struct machine *machine, uint64_t pc)

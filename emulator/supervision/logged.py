@@ -64,6 +64,9 @@ class LoggedPort(WorldPort):
     def store(self, va: int, width: int, value: int) -> None:
         self._log.learn(super().store, va, width, value)
 
+    def access_all(self, accesses: tuple[tuple[int, int | None], ...]) -> tuple[int, ...]:
+        return self._log.learn(super().access_all, accesses)
+
     def is_zero(self, va: int, size: int) -> bool:
         return self._log.learn(super().is_zero, va, size)
 

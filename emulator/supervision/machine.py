@@ -157,3 +157,6 @@ class SupervisedMachine(Machine):
 
     def advance_to_next_event(self) -> bool:
         return self._log.learn(super().advance_to_next_event)
+
+    def wait_for_npu(self) -> bool:
+        return self._log.learn(super().wait_for_npu)

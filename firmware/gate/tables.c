@@ -43,6 +43,7 @@ table gate_tables __attribute__((aligned(PAGE_SIZE)));
 static table low_level2 __attribute__((aligned(PAGE_SIZE)));
 static table uart_level3 __attribute__((aligned(PAGE_SIZE)));
 static table trusted_level3 __attribute__((aligned(PAGE_SIZE)));
+static table npu_level3 __attribute__((aligned(PAGE_SIZE)));
 static table dram_level2[2] __attribute__((aligned(PAGE_SIZE)));
 static table first_level3 __attribute__((aligned(PAGE_SIZE)));
 static table last_level3 __attribute__((aligned(PAGE_SIZE)));
@@ -58,10 +59,10 @@ static void build_open(void)
 	}
 }
 
-static void map_device(uint64_t *level3, uint64_t device)
+static void map_device(uint64_t *level3, uint64_t device, uint64_t rights)
 {
 	low_level2[device / BLOCK_SIZE] = (uint64_t)level3 | TABLE;
-	level3[device % BLOCK_SIZE / PAGE_SIZE] = device | DEVICE_DATA | PAGE;
+	level3[device % BLOCK_SIZE / PAGE_SIZE] = device | DEVICE_DATA | rights | PAGE;
 }
 
 static void map_pages(uint64_t *level3, uint64_t start, uint64_t end, uint64_t attributes)
@@ -96,8 +97,9 @@ static void map_secure_dram(uint64_t base, uint64_t end)
 static void build_secure(uint64_t base, uint64_t end)
 {
 	map_secure_dram(base, end);
-	map_device(uart_level3, UART1_BASE);
-	map_device(trusted_level3, TRUSTED_BASE);
+	map_device(uart_level3, UART1_BASE, 0);
+	map_device(trusted_level3, TRUSTED_BASE, 0);
+	map_device(npu_level3, NPU_CONTROL_BASE, READ_ONLY); /* to see for itself whether a job is under way */
 	gate_tables[0] = (uint64_t)low_level2 | TABLE;
 }
 

@@ -20,7 +20,7 @@ from emulator.machine import MachineError
 from flexserve.commands.parameters import U64, FiniteRange, Recall, Text, as_json, device_id, dram
 from flexserve.errors import UserError
 from flexserve.recipe import PlainStage
-from flexserve.run_recipe import RunRecipe
+from flexserve.run_recipe import DEVICES, RunRecipe
 from flexserve.system import Generation, Usage
 
 DEFAULT_PROMPT = "In the beginning"
@@ -56,6 +56,11 @@ DEFAULT_TOKENS = 64
     metavar="PAGES@TOKEN",
     help="The normal world takes pages back before this generated token is computed. May be repeated.",
 )
+@click.option(
+    "--device", type=click.Choice(DEVICES), default="npu", show_default=True,
+    help="What computes the matrix products.",
+)  # fmt: skip
+@click.option("--npu-app", is_flag=True, help="An app of the normal world uses the NPU at the same time.")
 @dram
 @device_id
 @as_json
@@ -85,6 +90,7 @@ def _report(done: Generation, usage: Usage) -> dict[str, object]:
         "prompt_tokens": done.prompt_tokens,
         "stop": done.stop,
         "flexmem": dataclasses.asdict(usage.flexmem),
+        "npu": dataclasses.asdict(usage.npu),
         "smc": usage.smc,
         "world_switches": usage.world_switches,
         "guest_instructions": usage.guest_instructions,
@@ -155,9 +161,11 @@ def _summarise(done: Generation, usage: Usage, seconds: float) -> None:
         "guest instructions": f"{usage.guest_instructions:,}",
         "on this host": f"{len(done.tokens) / seconds:,.1f} tokens/s",
     }
-    tables = Table.grid(padding=(0, 6))
+    npu = dataclasses.asdict(usage.npu)
+    tables = Table.grid(padding=(0, 3))
     tables.add_row(
         _table("Flex-Mem pages", {_MEANING[name]: f"{count:,}" for name, count in pages.items()}, justify="right"),
+        _table("NPU", {_NPU_MEANING[name]: f"{count:,}" for name, count in npu.items()}, justify="right"),
         _table("SMCs", {name: f"{count:,}" for name, count in usage.smc.items()}, justify="right"),
     )
     console = Console(highlight=False)
@@ -174,6 +182,14 @@ _MEANING = {
     "recalled": "recalled",
     "reclaimed": "reclaimed, scrubbed",
     "forced": "of them by force",
+}
+
+_NPU_MEANING = {
+    "jobs": "secure jobs",
+    "switches": "switches",
+    "normal_jobs": "normal jobs",
+    "recalls": "asked back",
+    "macs": "secure MACs",
 }
 
 

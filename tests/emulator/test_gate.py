@@ -12,6 +12,7 @@ from emulator import costs
 from emulator.gate import (
     Action,
     Arrival,
+    Charge,
     Flow,
     Gate,
     Notice,
@@ -20,7 +21,6 @@ from emulator.gate import (
     Sent,
     Site,
     Thread,
-    Write,
     access_all,
     charge,
     compute,
@@ -142,15 +142,31 @@ def test_every_action_is_performed_and_answered() -> None:
     assert bench.runner.journal == []
 
 
-def test_many_accesses_are_one_action_that_costs_what_they_cost() -> None:
+def test_what_costs_little_is_paid_with_what_follows_it() -> None:
     def flow() -> Flow[int]:
-        loaded = yield from access_all((8, 0x11), (12, 0x22), (8, None), (8, 0x33), (12, None), (8, None))
-        assert loaded == (0x11, 0x22, 0x33)
+        yield from write(0, bytes(16))
+        assert (yield from read(0, 16)) == bytes(16)
+        yield from wait()
+        yield from charge(10)
+        yield from load(0)
         return 0
 
     bench = Bench()
     bench.run(flow())
-    assert [spent for _, spent in bench.sites] == [6 * costs.MMIO_ACCESS]
+    assert [site for site, _ in bench.sites] == [Site.IDLE, Site.BUSY]
+    assert bench.spun() == 2 * costs.copy(16) + 10
+
+
+def test_many_accesses_are_one_action_that_costs_what_they_cost() -> None:
+    def flow() -> Flow[int]:
+        loaded = yield from access_all((8, 0x11), (12, 0x22), (8, None), (8, 0x33), (12, None), (8, None))
+        assert loaded == (0x11, 0x22, 0x33)
+        yield from charge(2)
+        return 0
+
+    bench = Bench()
+    bench.run(flow())
+    assert bench.spun() == 6 * costs.MMIO_ACCESS + 2
 
 
 def test_abort_ends_a_list_of_accesses() -> None:
@@ -194,6 +210,7 @@ def test_copy_costs_by_its_size() -> None:
 
         def flow() -> Flow[int]:
             yield from read(0, size)
+            yield from charge(2)
             return 0
 
         bench.run(flow())
@@ -249,17 +266,17 @@ def test_journal_replays_a_flow_to_the_same_action() -> None:
         total = yield from compute("double", 4)
         total += (yield from smc(total))[1]
         yield from write(0, bytes([total]))
+        yield from charge(2)
         return total
 
     bench.runner.resume(bench.runner.start("flow", flow))
-    for _ in range(2):
-        bench.turn()
+    bench.turn()
     replayed = Thread(1, "flow", flow, ())
     action: Action | None = None
     for sent in bench.runner.journal:
         action = replayed.step(sent.value)
     assert bench.runner.journal[0] == Sent(1, None)
-    assert action == Write(0, bytes([9]))
+    assert action == Charge(2)
     bench.turn()
     assert bench.ended[0].result == 9
     assert replayed.step(None) is None and replayed.result == 9

@@ -12,6 +12,7 @@ from emulator.gate import Notice
 from emulator.memory_map import MIB
 from flexserve.system import Images, System
 from nworld.kernel import NormalKernel
+from nworld.npu_sandbox import NpuSandbox
 from sworld.kernel import SecureKernel
 from sworld.package import Identity, pack
 from sworld.rope import rotation_steps
@@ -110,6 +111,9 @@ def phone(
     minimum_version: int = VERSION,
     secure_kernel: type[SecureKernel] = SecureKernel,
     normal_kernel: type[NormalKernel] = NormalKernel,
+    driver_context: type[NpuSandbox] = NpuSandbox,
+    use_npu: bool = True,
+    npu_app: bool = False,
 ) -> System:
     """Booted; slot ``SLOT`` is provisioned."""
     system = System(
@@ -119,6 +123,9 @@ def phone(
         show=show or Shown(),
         secure_kernel=secure_kernel,
         normal_kernel=normal_kernel,
+        driver_context=driver_context,
+        use_npu=use_npu,
+        npu_app=npu_app,
     )
     system.board.trusted.provision(Slot(SLOT, MODEL_ID, minimum_version))
     system.board.storage.insert(medium)

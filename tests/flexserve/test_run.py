@@ -18,6 +18,7 @@ from tests.flexserve.gguf_models import Recipe
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "flexserve" / "models" / "demo.gguf"
 FLEXMEM = {"allocated", "locked", "requested", "recalled", "reclaimed", "forced"}
+NPU = {"jobs", "switches", "normal_jobs", "recalls", "macs"}
 
 
 def flexserve(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -41,9 +42,10 @@ def plain() -> dict[str, Any]:
 
 def test_json_is_one_object_with_these_keys(plain: dict[str, Any]) -> None:
     assert set(plain) == {
-        "text", "tokens", "prompt_tokens", "stop", "flexmem", "smc", "world_switches", "guest_instructions",
+        "text", "tokens", "prompt_tokens", "stop", "flexmem", "npu", "smc", "world_switches", "guest_instructions",
     }  # fmt: skip
     assert set(plain["flexmem"]) == FLEXMEM
+    assert set(plain["npu"]) == NPU
     assert len(plain["tokens"]) == 12
     assert plain["stop"] == "length"
     assert plain["flexmem"]["locked"] == plain["flexmem"]["allocated"] > 500
@@ -61,6 +63,34 @@ def test_person_gets_the_text_and_a_summary(plain: dict[str, Any]) -> None:
 def test_same_seed_same_everything(plain: dict[str, Any]) -> None:
     assert run("--tokens", "12", PYTHONHASHSEED="7") == plain
     assert run("--tokens", "12", FLEXSERVE_PORTABLE="1") == plain
+
+
+def test_device_changes_no_token(plain: dict[str, Any]) -> None:
+    assert plain["npu"]["jobs"] > 0 and plain["npu"]["macs"] > 0
+    by_processor = run("--tokens", "12", "--device", "cpu")
+    assert by_processor["tokens"] == plain["tokens"]
+    assert by_processor["npu"] == dict.fromkeys(NPU, 0)
+    assert "NPU_ACQUIRE" not in by_processor["smc"]
+
+
+@pytest.mark.parametrize("options", [[], ["--recall", "300@6"], ["--recall", "50@2", "--recall", "100000@9"]])
+def test_app_beside_it_changes_no_token(plain: dict[str, Any], options: list[str]) -> None:
+    shared = run("--tokens", "12", "--npu-app", *options)
+    assert shared["tokens"] == plain["tokens"]
+    assert shared["npu"]["normal_jobs"] >= 6 and shared["npu"]["recalls"] >= 1
+    assert shared["npu"]["jobs"] >= plain["npu"]["jobs"]
+    assert shared["npu"]["switches"] >= 2 * shared["npu"]["recalls"]
+
+
+def test_app_beside_the_processor_has_the_npu_for_itself(plain: dict[str, Any]) -> None:
+    shared = run("--tokens", "12", "--npu-app", "--device", "cpu")
+    assert shared["tokens"] == plain["tokens"]
+    assert shared["npu"]["normal_jobs"] >= 12 and shared["npu"]["switches"] == shared["npu"]["recalls"] == 0
+
+
+def test_unknown_device_is_refused() -> None:
+    refused = flexserve("run", "--device", "gpu")
+    assert refused.returncode == 2 and "gpu" in refused.stderr
 
 
 def test_seeds_differ_at_temperature_1() -> None:

@@ -133,7 +133,7 @@ def test_revocation_is_acknowledged_before_any_thread_runs() -> None:
     forced = calls.index((abi.MEM_RECLAIM.function, abi.FORCE))
     names = [abi.NAMES[function] for function, _ in calls[forced:]]
     acknowledged = names.index("MEM_ACK_REVOKED")
-    assert set(names[1:acknowledged]) == {"SECURE_CALL", "MEM_NEXT_REVOKED"}
+    assert set(names[1:acknowledged]) == {"SECURE_CALL", "MEM_NEXT_REVOKED", "NPU_UNMAP"}
     assert "SECURE_RESUME" in names[acknowledged:]
     system.dispose()
 

@@ -1,0 +1,280 @@
+"""The NPU's engine on the whole phone: sums are right whoever drives the NPU, and whatever the normal world does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from emulator.devices.npu import NpuControl
+from emulator.devices.npu_program import TASK_BYTES
+from emulator.gate import Flow, Registers, load, read, store, write
+from emulator.memory_map import DRAM_BASE, NPU_CONTROL
+from flexserve.system import System
+from monitor.services.messages import DriverStatus, Request
+from nworld.npu import JOB_DONE, Job
+from nworld.npu_sandbox import NpuSandbox
+from sworld.flexmem import DeviceAccess, Kind
+from sworld.kernel import SecureKernel
+from sworld.matrix_layout import features_size, matrix_size, sums_size
+from sworld.npu import MAX_FAILURES
+from sworld.npu_jobs import Limits
+from sworld.products import Product, ProductEngine
+from tests.emulator.test_product_check import atoms, block
+from tests.flexserve.phone import images
+
+MULTIPLY = 40  # a service of the kernel below
+LIMITS = Limits(features=1 << 16, sums=1 << 18, projections=1 << 16)
+SHAPES = [(1, 32, 32), (2, 96, 64), (2, 33, 100), (16, 64, 300), (130, 200, 64), (7, 320, 1000)]
+SETS = 3
+
+Ints = npt.NDArray[np.int8]
+
+
+@dataclass
+class Problem:
+    """Two matrices, and what they are multiplied with."""
+
+    count: int
+    rows: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        random = np.random.default_rng(self.count * self.rows * self.columns)
+        self.matrices = [random.integers(-128, 128, (self.rows, self.columns)).astype(np.int8) for _ in range(2)]
+
+    def features(self, number: int) -> Ints:
+        return np.random.default_rng(number).integers(-128, 128, (self.count, self.columns)).astype(np.int8)
+
+    def sums(self, number: int) -> list[bytes]:
+        features = self.features(number).astype(np.int32)
+        return [atoms(features @ matrix.astype(np.int32).T, 4).tobytes() for matrix in self.matrices]
+
+
+class Processor:
+    """The plain reference in the place of the processor's products; it counts them."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.products = 0
+        self._problem = problem
+        self.number = 0
+
+    def start(self, products: list[Product]) -> Flow[None]:
+        for product, sums in zip(products, self._problem.sums(self.number), strict=True):
+            self.products += 1
+            yield from write(product.sums, sums)
+
+    def finish(self) -> Flow[None]:
+        yield from ()
+
+
+class MultiplyingKernel(SecureKernel):
+    """Serves MULTIPLY: sets of products by its NPU engine, one after another."""
+
+    problem: Problem
+    processor: Processor
+    found: list[list[bytes]]
+
+    def _boot(self, base: int, end: int) -> Flow[None]:
+        yield from super()._boot(base, end)
+        self.service.handlers[MULTIPLY] = self._multiply
+
+    def _multiply(self, sets: int, *_: int) -> Flow[Registers]:
+        problem, engine = self.problem, self.npu
+        assert engine
+        self.processor = Processor(problem)
+        engine._processor = self.processor  # type: ignore[assignment]
+        self.found = []
+        engine.open(LIMITS, 0x1234_5678)
+        size = matrix_size(problem.rows, problem.columns)
+        weights = self.pool.reserve(Kind.WEIGHTS, "weights", 2 * (size + 64), DeviceAccess.READ)
+        yield from self.pool.back(weights, weights.pages)
+        features = self.pool.reserve(Kind.KV, "features", features_size(problem.columns, problem.count))
+        yield from self.pool.back(features, features.pages)
+        results = self.pool.reserve(Kind.KV, "sums", 2 * sums_size(problem.rows, problem.count))
+        yield from self.pool.back(results, results.pages)
+        products = []
+        for index, matrix in enumerate(problem.matrices):
+            place = weights.va + index * size
+            product = Product(
+                place, problem.rows, problem.columns, features.va, problem.count,
+                results.va + index * sums_size(problem.rows, problem.count),
+            )  # fmt: skip
+            yield from write(product.weights, block(matrix).tobytes())
+            products.append(product)
+        for number in range(sets):
+            self.processor.number = number
+            yield from write(features.va, atoms(problem.features(number), 16).tobytes())
+            yield from self._one_set(engine, products)
+            self.found.append([])
+            for product in products:
+                self.found[-1].append((yield from read(product.sums, product.sums_size)))
+            yield from self.rpc(Request.PROGRESS, number, sets)
+        for region in (weights, features, results):
+            yield from self.pool.discard(region)
+        yield from engine.close()
+        yield from self.pool.give_back()
+        return (sets,)
+
+    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+        yield from engine.start(products)
+        yield from engine.finish()
+
+
+def booted(problem: Problem, **options: object) -> System:
+    system = System(128 << 20, images=images(), secure_kernel=MultiplyingKernel, **options)  # type: ignore[arg-type]
+    assert isinstance(system.secure, MultiplyingKernel)
+    system.secure.problem = problem
+    system.boot()
+    return system
+
+
+def multiply(system: System, sets: int = SETS) -> MultiplyingKernel:
+    """Run the service; its sums must be right."""
+    system.run("multiply", system.normal.secure.call, MULTIPLY, sets)
+    kernel = system.secure
+    assert isinstance(kernel, MultiplyingKernel)
+    assert kernel.found == [kernel.problem.sums(number) for number in range(sets)]
+    return kernel
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_set_is_one_job_and_right(shape: tuple[int, int, int]) -> None:
+    problem = Problem(*shape)
+    system = booted(problem)
+    kernel = multiply(system)
+    assert kernel.npu and kernel.npu.state.jobs == SETS and kernel.npu.state.failed == 0
+    assert kernel.processor.products == 0
+    assert kernel.npu.state.macs == SETS * 2 * shape[0] * shape[1] * shape[2]
+    system.dispose()
+
+
+class Skips(NpuSandbox):
+    """Says that every job is done, and does none."""
+
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        yield from ()
+        return (DriverStatus.DONE, JOB_DONE)
+
+
+class SkipsTheFirstTask(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        return (yield from super().run(program + TASK_BYTES, words, tasks - 1))
+
+
+class RunsTheFirstProgramOnly(NpuSandbox):
+    """Another job's program in the place of the one that it is given."""
+
+    first = 0
+
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        self.first = self.first or program + TASK_BYTES
+        return (yield from super().run(self.first, words, tasks))
+
+
+class ReportsEarly(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        yield from self.driver.start(Job(program, words, tasks))
+        return (DriverStatus.DONE, JOB_DONE)
+
+
+class ReportsFailures(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        yield from super().run(program, words, tasks)
+        return (DriverStatus.JOB_FAILED, 0)
+
+
+class AnswersNonsense(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        yield from super().run(program, words, tasks)
+        return ((1 << 64) - 1,) * 5
+
+
+class StartsAnywhere(NpuSandbox):
+    """Takes the weights for a program."""
+
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        return (yield from super().run(0x1000, words, tasks))
+
+
+class PowersOff(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        yield from self.driver.start(Job(program, words, tasks))
+        yield from store(NPU_CONTROL.base + NpuControl.POWER.offset, 0)
+        return (DriverStatus.DONE, JOB_DONE)
+
+
+class ReadsMemory(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        return ((yield from load(DRAM_BASE)),)
+
+
+class WritesMemory(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        yield from store(DRAM_BASE, 0)
+        return (DriverStatus.DONE, JOB_DONE)
+
+
+class RunsTwice(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        yield from super().run(program, words, tasks)
+        return (yield from super().run(program, words, tasks))
+
+
+BAD = (
+    Skips, SkipsTheFirstTask, RunsTheFirstProgramOnly, ReportsEarly, ReportsFailures, AnswersNonsense, StartsAnywhere,
+    PowersOff, ReadsMemory, WritesMemory,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("driver", BAD)
+def test_bad_driver_is_found_out_and_the_processor_computes(driver: type[NpuSandbox]) -> None:
+    system = booted(Problem(2, 96, 64), driver_context=driver)
+    kernel = multiply(system, 2)
+    assert kernel.npu and (kernel.npu.state.jobs, kernel.npu.state.failed) == (0, 2)
+    assert kernel.processor.products == 4
+    system.dispose()
+
+
+def test_driver_that_does_a_job_twice_changes_nothing() -> None:
+    system = booted(Problem(2, 96, 64), driver_context=RunsTwice)
+    kernel = multiply(system)
+    assert kernel.npu and (kernel.npu.state.jobs, kernel.npu.state.failed) == (SETS, 0)
+    system.dispose()
+
+
+def test_driver_that_fails_again_and_again_is_asked_no_more() -> None:
+    system = booted(Problem(2, 96, 64), driver_context=Skips)
+    kernel = multiply(system, MAX_FAILURES + 4)
+    assert kernel.npu and kernel.npu.state.failed == MAX_FAILURES
+    assert system.usage().smc["DRIVER_CALL"] == 2 * MAX_FAILURES  # POWER and RUN
+    system.dispose()
+
+
+def test_app_and_secure_world_both_get_on_and_every_sum_is_right() -> None:
+    sets = 8
+    system = booted(Problem(2, 96, 64), npu_app=True)
+    kernel = multiply(system, sets)
+    usage = system.usage().npu
+    assert (usage.jobs, kernel.processor.products) == (sets, 0)
+    assert usage.normal_jobs >= sets // 2
+    assert usage.recalls >= 1 and usage.switches >= 2 * usage.recalls
+    system.dispose()
+
+
+@pytest.mark.parametrize("driver", [Skips, ReadsMemory])
+def test_app_gets_on_beside_a_bad_driver(driver: type[NpuSandbox]) -> None:
+    system = booted(Problem(2, 96, 64), driver_context=driver, npu_app=True)
+    multiply(system, 6)
+    assert system.usage().npu.normal_jobs >= 3
+    system.dispose()
+
+
+def test_secure_world_keeps_the_npu_until_it_is_asked_for() -> None:
+    system = booted(Problem(2, 96, 64))
+    multiply(system, 6)
+    calls = system.usage().smc
+    assert calls["NPU_ACQUIRE"] == calls["NPU_RELEASE"] == 1  # given back when the model is closed
+    system.dispose()
