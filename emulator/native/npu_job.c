@@ -4,8 +4,9 @@
  */
 #include <string.h>
 
+#include "fp16_product.h"
+#include "int8_product.h"
 #include "machine.h"
-#include "npu_product.h"
 
 #define DONE_OF_GROUP_0                                                                                                \
 	(NPU_PC_INTERRUPT_RAW_STATUS_CNA_FEATURE_0_MASK | NPU_PC_INTERRUPT_RAW_STATUS_CNA_WEIGHT_0_MASK |              \
@@ -98,6 +99,19 @@ static uint32_t groups_of_step(const struct npu_task *task)
 	return count == 0 ? 1 : count < NPU_STEP_GROUPS ? count : NPU_STEP_GROUPS;
 }
 
+static bool product(struct machine *machine, const struct npu_core *core, const uint8_t *const *weights, uint32_t groups)
+{
+	uint32_t blocks = npu_blocks(&core->task);
+
+	if (core->task.fp16) {
+		return fp16_product(&(struct fp16_product){
+			core->buffer, weights, (float *)(void *)machine->npu.sums, core->task.rows, groups, blocks});
+	}
+	return int8_product(&(struct int8_product){
+		(const int8_t *)core->buffer, (const int8_t *const *)weights, (int32_t *)(void *)machine->npu.sums,
+		core->task.rows, groups, blocks});
+}
+
 static uint64_t multiply(struct machine *machine, struct npu_core *core)
 {
 	const struct npu_task *task = &core->task;
@@ -109,14 +123,6 @@ static uint64_t multiply(struct machine *machine, struct npu_core *core)
 	uint32_t address = task->weights + core->multiplied * blocks * NPU_BLOCK_BYTES;
 	const uint8_t *pages[NPU_STEP_PAGES];
 	const uint8_t *weights[NPU_STEP_PAGES * (PAGE_SIZE / NPU_BLOCK_BYTES)];
-	struct npu_product product = {
-		.features = core->buffer,
-		.weights = weights,
-		.sums = machine->npu.sums,
-		.count = task->rows,
-		.groups = count,
-		.blocks = blocks,
-	};
 	uint64_t macs = (uint64_t)task->rows * count * a_group * task->channels;
 
 	if (!npu_open(machine, core, address, bytes, pages)) {
@@ -131,7 +137,10 @@ static uint64_t multiply(struct machine *machine, struct npu_core *core)
 		weights[i] = address % NPU_BLOCK_BYTES ? machine->npu.staging + i * NPU_BLOCK_BYTES
 						       : pages[offset / PAGE_SIZE] + offset % PAGE_SIZE;
 	}
-	(task->fp16 ? npu_product_fp16 : npu_product_int8)(&product);
+	if (!product(machine, core, weights, count)) { /* the host has no memory */
+		npu_fail(machine, core, NPU_TOO_LARGE, NPU_CNA_WEIGHT_SIZE0, bytes);
+		return 0;
+	}
 	if (!npu_store(machine, core, core->multiplied * a_group, (core->multiplied + count) * a_group)) {
 		return 0;
 	}

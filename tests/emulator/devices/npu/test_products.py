@@ -1,0 +1,199 @@
+"""Products of every kind and shape equal plain references: int8 exactly, fp16 to the last bit of the stated order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from emulator.devices.npu import NpuCore
+from emulator.events import EventKind
+from emulator.memory_map import StreamId
+from emulator.native import lib
+
+from .bench import DONE, FEATURES, OUTPUT, WEIGHTS, Bench, bench, exact, in_order, requantised
+from .program import FP16, FP32, Matrix, Product, features_of, result_bytes, result_of, weights_of
+
+SHAPES = [
+    (1, 1, 1), (1, 32, 16), (4, 36, 16), (1, 4096, 32), (3, 31, 33), (5, 33, 31), (2, 16, 4), (7, 100, 65),
+    (128, 768, 96), (88, 4096, 40), (544, 512, 48), (2047, 32, 5), (1, 768, 2048), (256, 288, 288), (17, 1000, 1000),
+    (2, 8191, 33),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Bench]:
+    with bench() as made:
+        yield made
+
+
+@pytest.fixture(params=[False, True], ids=["vectors", "portable"])
+def rig(request: pytest.FixtureRequest, shared: Bench) -> Iterator[Bench]:
+    lib.int8_force_portable(request.param)
+    yield shared
+    lib.int8_force_portable(False)
+
+
+def int8(random: np.random.Generator, rows: int, columns: int) -> Matrix:
+    return random.integers(-128, 128, (rows, columns), dtype=np.int8)
+
+
+def fp16(random: np.random.Generator, rows: int, columns: int) -> Matrix:
+    return random.standard_normal((rows, columns)).astype(np.float16)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_int8_products_are_exact(rig: Bench, shape: tuple[int, int, int]) -> None:
+    random = np.random.default_rng(sum(shape))
+    rows, channels, kernels = shape
+    features, weights = int8(random, rows, channels), int8(random, kernels, channels)
+    assert np.array_equal(rig.multiply(features, weights), exact(features, weights))
+
+
+@pytest.mark.parametrize("shape", [(m, min(k, 2000), n) for m, k, n in SHAPES if m * k < 150_000], ids=str)
+def test_fp16_products_have_the_bits_of_the_stated_order(shared: Bench, shape: tuple[int, int, int]) -> None:
+    random = np.random.default_rng(sum(shape))
+    rows, channels, kernels = shape
+    features, weights = fp16(random, rows, channels), fp16(random, kernels, channels)
+    found = shared.multiply(features, weights, "<f4")
+    assert np.array_equal(found.view(np.uint32), in_order(features, weights).view(np.uint32))
+
+
+def test_random_shapes(shared: Bench) -> None:
+    random = np.random.default_rng(588)
+    for _ in range(150):
+        channels, kernels = int(random.integers(1, 500)), int(random.integers(1, 300))
+        rows = int(random.integers(1, 1 + min(600, 300_000 // (2 * channels + 32))))
+        if random.integers(0, 2):
+            features, weights = int8(random, rows, channels), int8(random, kernels, channels)
+            assert np.array_equal(shared.multiply(features, weights), exact(features, weights)), (
+                rows,
+                channels,
+                kernels,
+            )
+        else:
+            a, b = fp16(random, rows, channels), fp16(random, kernels, channels)
+            found = shared.multiply(a, b, "<f4")
+            assert np.array_equal(found.view(np.uint32), in_order(a, b).view(np.uint32)), (rows, channels, kernels)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 80])
+def test_4096_by_4096_int8(shared: Bench, rows: int) -> None:
+    random = np.random.default_rng(rows)
+    features, weights = int8(random, rows, 4096), int8(random, 4096, 4096)
+    assert np.array_equal(shared.multiply(features, weights), exact(features, weights))
+
+
+def test_4096_by_4096_fp16(shared: Bench) -> None:
+    random = np.random.default_rng(16)
+    features, weights = fp16(random, 2, 4096), fp16(random, 4096, 4096)
+    found = shared.multiply(features, weights, "<f4")
+    assert np.array_equal(found.view(np.uint32), in_order(features, weights).view(np.uint32))
+
+
+def test_infinities_nans_and_subnormals_of_fp16(shared: Bench) -> None:
+    features = np.array([[np.inf, 1, 6e-8, 65504, -0.0], [np.inf, -np.inf, 0, 0, 0]], np.float16)
+    weights = np.array([[1, 2, 6e-8, 65504, 1], [0, 1, 1, 1, 1], [-1, -1, 0, 0, 0], [0.5, 1, 1, 1, 1]], np.float16)
+    with np.errstate(invalid="ignore"):
+        wanted = in_order(features, weights)
+    wanted[np.isnan(wanted)] = np.uint32(0x7FC0_0000).view(np.float32)
+    found = shared.multiply(features, weights, "<f4")
+    assert np.array_equal(found.view(np.uint32), wanted.view(np.uint32))
+
+
+def test_fp32_results_round_to_fp16(shared: Bench) -> None:
+    random = np.random.default_rng(5)
+    features, weights = fp16(random, 9, 70), fp16(random, 45, 70)
+    features[0] *= np.float16(10000)  # beyond fp16
+    features[1] *= np.float16(2e-6)  # subnormal
+    with np.errstate(over="ignore"):
+        wanted = in_order(features, weights).astype(np.float16)
+    assert np.isinf(wanted).any()
+    found = shared.multiply(features, weights, "<f2")
+    assert np.array_equal(found.view(np.uint16), wanted.view(np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "offset"), [(1, 0, 0), (16384, 20, 3), (-300, 12, -7), (1, 1, 0), (5, 62, 1)]
+)
+def test_results_are_requantised_by_out_cvt(shared: Bench, scale: int, shift: int, offset: int) -> None:
+    random = np.random.default_rng(shift)
+    features, weights = int8(random, 6, 50), int8(random, 40, 50)
+    found = shared.multiply(features, weights, "<i1", scale=scale, shift=shift, offset=offset)
+    assert np.array_equal(found, requantised(exact(features, weights), scale, shift, offset))
+
+
+def test_the_longest_sums(shared: Bench) -> None:
+    features, weights = np.full((1, 16384), -128, np.int8), np.full((33, 16384), -128, np.int8)
+    assert np.all(shared.multiply(features, weights) == 16384 << 14)
+
+
+def test_channels_that_are_not_real_count_as_zeros(shared: Bench) -> None:
+    random = np.random.default_rng(9)
+    features, weights = int8(random, 5, 64), int8(random, 7, 64)
+    assert np.array_equal(
+        shared.multiply(features, weights, real_channels=41), exact(features[:, :41], weights[:, :41])
+    )
+
+
+def test_rows_of_a_larger_matrix_and_a_larger_output(shared: Bench) -> None:
+    random = np.random.default_rng(3)
+    features, weights = int8(random, 24, 80), int8(random, 40, 80)
+    shared.machine.write_physical(FEATURES, features_of(features))
+    shared.machine.write_physical(WEIGHTS, weights_of(weights))
+    tiles = [
+        Product(8, 80, 40, FEATURES + 16 * first, WEIGHTS, OUTPUT + 16 * first, feature_rows=24, output_rows=24)
+        for first in (0, 8, 16)
+    ]
+    assert shared.run(*tiles) & DONE
+    found = result_of(shared.machine.read_physical(OUTPUT, result_bytes(24, 40, "<i4")), 24, 40, "<i4")
+    assert np.array_equal(found, exact(features, weights))
+
+
+def test_features_stay_for_the_next_task(shared: Bench) -> None:
+    random = np.random.default_rng(4)
+    features, weights = int8(random, 6, 90), int8(random, 64, 90)
+    shared.machine.write_physical(FEATURES, features_of(features))
+    shared.machine.write_physical(WEIGHTS, weights_of(weights))
+    half = len(weights_of(weights[:32]))
+    first = Product(6, 90, 32, FEATURES, WEIGHTS, OUTPUT)
+    second = Product(6, 90, 32, 0, WEIGHTS + half, OUTPUT + result_bytes(6, 32, "<i4"), reuse=True)
+    assert shared.run(first, second) & DONE
+    found = result_of(shared.machine.read_physical(OUTPUT, result_bytes(6, 64, "<i4")), 6, 64, "<i4")
+    assert np.array_equal(found, exact(features, weights))
+
+
+@pytest.mark.parametrize("away", [16, 528, 1008, 4080])
+def test_weights_need_not_lie_block_by_block_in_pages(shared: Bench, away: int) -> None:
+    random = np.random.default_rng(away)
+    features, weights = fp16(random, 3, 100), fp16(random, 70, 100)
+    shared.machine.write_physical(FEATURES + away, features_of(features))
+    shared.machine.write_physical(WEIGHTS + away, weights_of(weights))
+    task = Product(3, 100, 70, FEATURES + away, WEIGHTS + away, OUTPUT + away, FP16, FP32)
+    assert shared.run(task) & DONE
+    found = result_of(shared.machine.read_physical(OUTPUT + away, result_bytes(3, 70, "<f4")), 3, 70, "<f4")
+    assert np.array_equal(found.view(np.uint32), in_order(features, weights).view(np.uint32))
+
+
+def test_every_core_has_a_stream_of_its_own(shared: Bench) -> None:
+    random = np.random.default_rng(2)
+    features, weights = int8(random, 4, 64), int8(random, 32, 64)
+    shared.machine.write_physical(FEATURES, features_of(features))
+    shared.machine.write_physical(WEIGHTS, weights_of(weights))
+    places = [OUTPUT + 0x1_0000 * core for core in range(3)]
+    shared.forget()
+    for core, place in enumerate(places):
+        program = FEATURES - 0x8_0000 + 0x1000 * core
+        shared.launch(Product(4, 64, 32, FEATURES, WEIGHTS, place), core=core, program=program)
+    for core, place in enumerate(places):
+        assert shared.wait(core) & DONE
+        found = result_of(shared.machine.read_physical(place, result_bytes(4, 32, "<i4")), 4, 32, "<i4")
+        assert np.array_equal(found, exact(features, weights))
+    assert {args[0] for args in shared.seen(EventKind.DMA)} == {StreamId.NPU0, StreamId.NPU1, StreamId.NPU2}
+
+
+def test_register_groups_take_turns(shared: Bench) -> None:
+    before = shared.get(NpuCore.DPU_S_POINTER.offset) >> 16 & 1
+    shared.multiply(np.ones((1, 1), np.int8), np.ones((1, 1), np.int8))
+    assert shared.get(NpuCore.DPU_S_POINTER.offset) >> 16 & 1 == 1 - before
