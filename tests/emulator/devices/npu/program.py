@@ -123,7 +123,7 @@ def amount(product: Product) -> int:
     return (len(product.commands()) + 4 + 1) // 2 - 1
 
 
-# --- operands, by their definition -------------------------------------------------------------------------------------
+# --- operands, by their definition -----------------------------------------------------------------------------
 
 
 def features_of(matrix: Matrix) -> bytes:
