@@ -16,7 +16,7 @@ FIRST_LINE = f"# {FORMAT} {VERSION}"
 LONGEST_LINE = 1 << 20
 EVENTS = (
     "smc", "return", "switch", "exception", "own", "token", "denied", "set", "undeclared", "smmu", "smmu-fault",
-    "tlbi", "dma",
+    "tlbi", "dma", "npu",
 )  # fmt: skip
 ENDINGS = ("pages", "result")
 OWN = re.compile(r"own page=(\d{1,9}) count=(\d{1,9}) ([A-Z0-9|]+)>([A-Z0-9|]+)", re.ASCII)

@@ -81,6 +81,7 @@ def test_nonsense_is_refused_in_one_line(opened: Session, line: str) -> None:
 
 def test_more_breakpoints_than_there_is_room_for(opened: Session) -> None:
     opened.breakpoints.clear()
+    do(opened, "goto 1000")
     for index in range(20):
         do(opened, f"watch phys {0x4020_0000 + 8 * index:#x} 8")
     with pytest.raises(Refused, match="no room for another watchpoint"):
