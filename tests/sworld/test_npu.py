@@ -8,14 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from emulator.costs import MAX_CHARGE
 from emulator.devices.npu import NpuControl
 from emulator.devices.npu_program import TASK_BYTES
-from emulator.gate import Flow, Registers, load, read, store, write
+from emulator.gate import Flow, Registers, charge, load, read, store, wait, write
 from emulator.memory_map import DRAM_BASE, NPU_CONTROL
 from flexserve.system import System
+from monitor.abi import MINIMUM_DEADLINE, NPU_RECALL, NPU_RECLAIM
+from monitor.services.calls import invoke
 from monitor.services.messages import DriverStatus, Request
+from nworld import npu_share
+from nworld.kernel import NormalKernel
 from nworld.npu import JOB_DONE, Job
 from nworld.npu_sandbox import NpuSandbox
+from sworld import npu as sworld_npu
 from sworld.flexmem import DeviceAccess, Kind
 from sworld.kernel import SecureKernel
 from sworld.matrix_layout import features_size, matrix_size, sums_size
@@ -124,7 +130,8 @@ class MultiplyingKernel(SecureKernel):
 
 
 def booted(problem: Problem, **options: object) -> System:
-    system = System(128 << 20, images=images(), secure_kernel=MultiplyingKernel, **options)  # type: ignore[arg-type]
+    choice = {"secure_kernel": MultiplyingKernel, **options}
+    system = System(128 << 20, images=images(), **choice)  # type: ignore[arg-type]
     assert isinstance(system.secure, MultiplyingKernel)
     system.secure.problem = problem
     system.boot()
@@ -217,6 +224,18 @@ class WritesMemory(NpuSandbox):
         return (DriverStatus.DONE, JOB_DONE)
 
 
+class NeverAnswers(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        while True:
+            yield from charge(MAX_CHARGE)
+
+
+class WaitsForever(NpuSandbox):
+    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
+        while True:
+            yield from wait()
+
+
 class RunsTwice(NpuSandbox):
     def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
         yield from super().run(program, words, tasks)
@@ -225,7 +244,7 @@ class RunsTwice(NpuSandbox):
 
 BAD = (
     Skips, SkipsTheFirstTask, RunsTheFirstProgramOnly, ReportsEarly, ReportsFailures, AnswersNonsense, StartsAnywhere,
-    PowersOff, ReadsMemory, WritesMemory,
+    PowersOff, ReadsMemory, WritesMemory, NeverAnswers, WaitsForever,
 )  # fmt: skip
 
 
@@ -277,4 +296,65 @@ def test_secure_world_keeps_the_npu_until_it_is_asked_for() -> None:
     multiply(system, 6)
     calls = system.usage().smc
     assert calls["NPU_ACQUIRE"] == calls["NPU_RELEASE"] == 1  # given back when the model is closed
+    system.dispose()
+
+
+class KeepsTheNpu(MultiplyingKernel):
+    """Never gives the NPU back of its own accord."""
+
+    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+        assert self.npu
+        self.npu.state.asked_back = False
+        yield from charge(MINIMUM_DEADLINE)
+        self.npu.state.asked_back = False
+        yield from super()._one_set(engine, products)
+        self.npu.state.asked_back = False
+
+
+def test_npu_that_is_not_given_back_is_taken_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npu_share, "RECALL_TICKS", MINIMUM_DEADLINE)
+    system = booted(Problem(2, 96, 64), secure_kernel=KeepsTheNpu, npu_app=True)
+    kernel = multiply(system, 8)
+    assert system.normal.share.state.forced >= 2
+    assert system.usage().npu.normal_jobs >= 2
+    assert kernel.npu and kernel.npu.state.jobs + kernel.npu.state.failed == 8
+    system.dispose()
+
+
+class TakesItInTheMiddle(NormalKernel):
+    """Asks for the NPU back, and takes it, each time that the secure world asks for something."""
+
+    def _progress(self, pages: int, total: int, _: int) -> Flow[Registers]:
+        yield from invoke(NPU_RECALL, MINIMUM_DEADLINE)
+        yield from charge(MINIMUM_DEADLINE)
+        yield from invoke(NPU_RECLAIM)
+        return (yield from super()._progress(pages, total, 0))
+
+
+class AsksInTheMiddle(MultiplyingKernel):
+    """Leaves to the normal world between the beginning and the end of each set."""
+
+    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+        yield from engine.start(products)
+        yield from self.rpc(Request.PROGRESS, 0, 1)
+        yield from engine.finish()
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_npu_taken_in_the_middle_of_a_job_changes_no_sum(overlap: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sworld_npu, "OVERLAP_MACS", 0 if overlap else 1 << 60)
+    system = booted(Problem(130, 200, 64), secure_kernel=AsksInTheMiddle, normal_kernel=TakesItInTheMiddle)
+    kernel = multiply(system, 2)
+    assert kernel.npu and (kernel.npu.state.jobs, kernel.npu.state.failed) == (0, 2)
+    assert kernel.processor.products == 4
+    assert system.usage().smc["NPU_RECLAIM"] >= 2
+    system.dispose()
+
+
+@pytest.mark.parametrize("shape", [(2, 96, 64), (130, 200, 64)])
+def test_job_in_two_halves_is_the_same_job(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sworld_npu, "OVERLAP_MACS", 0)
+    system = booted(Problem(*shape), secure_kernel=AsksInTheMiddle)
+    kernel = multiply(system)
+    assert kernel.npu and (kernel.npu.state.jobs, kernel.npu.state.failed) == (SETS, 0)
     system.dispose()
