@@ -43,6 +43,11 @@ bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_c
 	return true;
 }
 
+bool core_code_is_hooked(void)
+{
+	return code_hooks != 0;
+}
+
 /* Removing a hook makes the engine look the hooked address up, which may be refused: that is nothing to act on. */
 void core_unhook_code(struct machine *machine, uc_hook hook)
 {

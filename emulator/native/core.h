@@ -70,6 +70,8 @@ bool core_add_hooks(struct machine *machine);
  * Call back, with `user`, before each instruction from `first` to `last`; the callback may stop the
  * engine there. Code translated before knows nothing of it: forget it first, and again when the hook is gone.
  */
+/* Whether anybody looks at single instructions. */
+bool core_code_is_hooked(void);
 bool core_hook_code(struct machine *machine, uint64_t first, uint64_t last, uc_cb_hookcode_t callback, void *user,
 		    uc_hook *hook);
 void core_unhook_code(struct machine *machine, uc_hook hook);

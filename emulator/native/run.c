@@ -5,6 +5,8 @@
 
 #include "core.h"
 
+#define NOP 0xd503201fu
+
 static struct sigaction previous_interrupt;
 
 volatile sig_atomic_t core_interrupted;
@@ -221,6 +223,29 @@ static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions
 	return error;
 }
 
+/*
+ * Kernels pass their time in blocks of NOPs, and devices are due in the middle of them: `instructions` of these need no
+ * engine. False: others are among them, or somebody wants to see each.
+ */
+static bool pass_over_nops(struct machine *machine, uint64_t pc, uint64_t instructions)
+{
+	const unsigned level = current_level(machine);
+
+	if (core_code_is_hooked() || instructions > PAGE_SIZE / 4) {
+		return false;
+	}
+	for (uint64_t i = 0; i < instructions; i++) {
+		uint32_t instruction;
+
+		if (!read_instruction(machine, pc + 4 * i, level, &instruction) || instruction != NOP) {
+			return false;
+		}
+	}
+	machine->core.instructions += instructions;
+	core_write_register(machine, REGISTER_PC, pc + 4 * instructions);
+	return true;
+}
+
 /* Up to the limit, to the exact instruction. */
 static uc_err run_engine(struct machine *machine)
 {
@@ -235,7 +260,7 @@ static uc_err run_engine(struct machine *machine)
 		if (caught_at && (caught_at - pc) / 4 < count) {
 			count = (caught_at - pc) / 4;
 		}
-		if (count) {
+		if (count && !pass_over_nops(machine, pc, count)) {
 			error = enter_part_of_block(machine, count);
 		}
 		core->caught_at = caught_at;
