@@ -173,6 +173,7 @@ static void drop(struct npu_core *core)
 {
 	core->phase = NPU_IDLE;
 	core->post.bytes = core->post.runs = 0;
+	core->buffered = 0; /* part of the features may be missing */
 	for EACH_WORKING_BLOCK(i) { /* so that the next job's registers are those that it writes */
 		uint32_t *word = pointer_of(core, working_blocks[i]);
 
@@ -210,7 +211,8 @@ static void reset(struct machine *machine, struct npu_core *core, uint32_t offse
 	core->tasks = core->tasks_done = core->loaded = core->multiplied = core->buffered = 0;
 	core->program = (struct npu_program){0};
 	core->task = (struct npu_task){0};
-	memset(core->buffer, 0, NPU_FEATURE_BYTES);
+	memset(core->buffer, 0, core->used);
+	core->used = 0;
 	npu_signal(machine, core);
 }
 

@@ -102,6 +102,7 @@ struct npu_core {
 	struct npu_program program;
 	struct npu_task task;
 	struct npu_post post;
+	uint32_t used;          /* bytes of the buffer that may not be zeros */
 	uint8_t *buffer;        /* NPU_FEATURE_BYTES */
 	struct npu_counters counters;
 };
@@ -165,6 +166,8 @@ uint32_t npu_kernels_a_group(const struct npu_task *task);
 uint32_t npu_groups(const struct npu_task *task);
 uint32_t npu_blocks(const struct npu_task *task);
 uint32_t npu_surfaces(const struct npu_task *task);
+/* Of whole blocks, as they are kept in the buffer. */
+uint32_t npu_kept_surfaces(const struct npu_task *task);
 uint32_t npu_results_a_surface(const struct npu_task *task);
 
 /* Pages of DMA, page by page through the SMMU and the filters. False: the job has failed. */

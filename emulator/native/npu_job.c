@@ -48,7 +48,7 @@ static void fill_up(struct npu_core *core)
 	uint32_t bytes = task->real_channels * (task->fp16 ? 2 : 1);
 	uint32_t surface = task->rows * NPU_ATOM;
 	uint32_t whole = bytes / NPU_ATOM;
-	uint32_t all = npu_blocks(task) * NPU_BLOCK_CHANNELS * (task->fp16 ? 2 : 1) / NPU_ATOM;
+	uint32_t all = npu_kept_surfaces(task);
 
 	for (uint32_t row = 0; bytes % NPU_ATOM && row < task->rows; row++) {
 		memset(core->buffer + whole * surface + row * NPU_ATOM + bytes % NPU_ATOM, 0, NPU_ATOM - bytes % NPU_ATOM);
@@ -63,7 +63,12 @@ static uint64_t load(struct machine *machine, struct npu_core *core)
 	uint32_t surface = task->rows * NPU_ATOM;
 	uint32_t moved = 0;
 
-	core->buffered = core->loaded ? core->buffered : 0;
+	if (core->loaded == 0) {
+		uint32_t bytes = npu_kept_surfaces(task) * surface;
+
+		core->used = core->used > bytes ? core->used : bytes;
+		core->buffered = 0;
+	}
 	while (core->loaded < npu_surfaces(task) && (moved == 0 || moved + surface <= NPU_STEP_BYTES)) {
 		bool dense = task->feature_stride == task->rows;
 		uint32_t left = npu_surfaces(task) - core->loaded;

@@ -100,6 +100,11 @@ uint32_t npu_surfaces(const struct npu_task *task)
 	return divide_up(task->channels * operand_bytes(task), NPU_ATOM);
 }
 
+uint32_t npu_kept_surfaces(const struct npu_task *task)
+{
+	return npu_blocks(task) * NPU_BLOCK_CHANNELS * operand_bytes(task) / NPU_ATOM;
+}
+
 uint32_t npu_results_a_surface(const struct npu_task *task)
 {
 	return task->output == INT8 ? 16 : task->output == FP16 ? 8 : 4;

@@ -465,11 +465,20 @@ static void npu_core(struct npu_core *core, struct stream *stream)
 	FIELD_OF(stream, core->counters.jobs);
 	FIELD_OF(stream, core->counters.tasks);
 	FIELD_OF(stream, core->counters.macs);
-	sparse((uint64_t *)(void *)core->buffer, core->buffered ? NPU_FEATURE_BYTES / 8 : 0, stream);
+	if (stream->direction == RESTORE) {
+		memset(core->buffer, 0, core->used);
+	}
+	FIELD_OF(stream, core->used);
+	if (core->used > NPU_FEATURE_BYTES || core->used % NPU_ATOM) {
+		core->used = NPU_FEATURE_BYTES;
+		stream->failed = true;
+	}
+	sparse((uint64_t *)(void *)core->buffer, core->used / 8, stream);
 	stream->failed |= core->phase > NPU_ENDING || core->buffered > NPU_BUFFER_BYTES;
 	if (core->phase > NPU_FETCHING) {
 		stream->failed |= !npu_task_fits(&core->task) || core->loaded > npu_surfaces(&core->task) ||
-				  core->multiplied > npu_groups(&core->task);
+				  core->multiplied > npu_groups(&core->task) ||
+				  (uint64_t)npu_kept_surfaces(&core->task) * core->task.rows * NPU_ATOM > NPU_FEATURE_BYTES;
 	}
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emulator.devices.device import BusError
-from emulator.devices.npu import NpuControl, NpuCore
+from emulator.devices.npu import NpuControl, NpuCore, Problem
 from emulator.events import NpuWhat
 from emulator.memory_map import FIRST_SPI, NPU0, NPU1
 from emulator.registers import Register
@@ -181,3 +181,16 @@ def test_time_passes_by_bytes_and_multiplications(rig: Bench) -> None:
 def test_counters_tell_what_was_done(rig: Bench) -> None:
     rig.multiply(np.ones((3, 50), np.int8), np.ones((7, 50), np.int8))
     assert (rig.board.npu.counters(0).jobs, rig.board.npu.counters(0).macs) == (1, 3 * 50 * 7)
+
+
+def test_features_that_were_loaded_in_part_do_not_stay(rig: Bench) -> None:
+    rows = 344  # so many that the second half of their bytes is another step's
+    features, weights = np.ones((rows, 1000), np.int8), np.ones((32, 1000), np.int8)
+    rig.machine.write_physical(FEATURES, features_of(features))
+    rig.machine.write_physical(WEIGHTS, weights_of(weights))
+    rig.launch(Product(rows, 1000, 32, FEATURES, WEIGHTS, OUTPUT))
+    for _ in range(2):
+        rig.step()
+    rig.put(NpuCore.PC_OPERATION_ENABLE.offset, 0)
+    assert not rig.run(Product(rows, 1000, 32, FEATURES, WEIGHTS, OUTPUT, reuse=True)) & DONE
+    assert rig.fault() == (Problem.BAD_VALUE, NpuCore.CNA_CBUF_CON0.offset)
