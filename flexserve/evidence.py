@@ -20,6 +20,8 @@ KINDS = (
     EventKind.DMA,
 )
 
+VECTOR = 6  # of an exception's arguments
+INTERRUPTS = (0x080, 0x100)  # IRQ and FIQ: nobody was refused anything
 UNDEFINED, INSTRUCTION_ABORT, DATA_ABORT, SERROR = 0x00, 0x20, 0x24, 0x2F  # ESR_ELx.EC, from a lower level
 SAME_LEVEL = 1
 STAGE1_WALK = 1 << 7
@@ -117,6 +119,8 @@ def _refusal(event: Event, call: abi.Call | None) -> str | None:
 
 def _exception(event: Event) -> str | None:
     syndrome, target = event.args[0], event.args[4]
+    if event.args[VECTOR] in INTERRUPTS:
+        return None
     kind, status = syndrome >> 26, syndrome & 0x3F
     if kind == UNDEFINED:
         return f"undefined instruction, to EL{target}"

@@ -36,7 +36,7 @@ class Status(enum.IntEnum):
 
     SUCCESS = 0
     RPC = 1  # yielding calls: the secure world asks for something, SECURE_RESUME answers it
-    PREEMPTED = 2  # reserved
+    PREEMPTED = 2  # yielding calls: an interrupt came; SECURE_RESUME of INTERRUPTED_THREAD goes on
     NOT_SUPPORTED = -1  # SMCCC
     INVALID_PARAMETER = -3  # SMCCC
     DENIED = -16  # the page is never Flex-Mem
@@ -80,6 +80,7 @@ class Pending(enum.IntFlag):
     NEW_CALL = 16
     NPU_RECALL = 32  # the normal world asked for the NPU back
     NPU_REVOKED = 64  # it took the NPU by force; the next NPU_ACQUIRE acknowledges that
+    PREEMPTED = 128  # a thread of the secure world is interrupted, and goes on when this entry has left
 
 
 class Feature(enum.IntEnum):
@@ -94,6 +95,7 @@ class Feature(enum.IntEnum):
     MAX_SWITCH_INSTRUCTIONS = 6
 
 
+INTERRUPTED_THREAD = 0  # x1 of SECURE_RESUME
 FORCE = 1  # x3 of MEM_RECLAIM
 NPU_WRITE = 1  # x4 of NPU_MAP
 
@@ -194,9 +196,12 @@ _found = (
 _function = Word("function", Kind.MASK, "function identifier")
 _number = Word("number", Kind.NUMBER, "feature: " + ", ".join(f"{feature} {feature.name}" for feature in Feature))
 _value = Word("value", Kind.NUMBER, "the limit")
-_thread = Word("thread", Kind.NUMBER, "secure thread, as SECURE_RPC named it")
+_thread = Word("thread", Kind.NUMBER, "secure thread, as SECURE_RPC named it; 0: the one that was interrupted")
 _message = tuple(Word(f"message{index}", Kind.NUMBER, "passed on unchanged") for index in range(1, 6))
-_yielded = (Word("status", Kind.STATUS, "SUCCESS: done; RPC: the secure world asks for something"), *_message)
+_yielded = (
+    Word("status", Kind.STATUS, "SUCCESS: done; RPC: the secure world asks for something; PREEMPTED: interrupted"),
+    *_message,
+)
 _iova = Word("iova", Kind.ADDRESS, "address of the first page as the NPU's DMA has it, 4 KiB aligned, 32 bits")
 _answer = (Word("status", Kind.STATUS, "SUCCESS: the driver has returned"), *_message)
 
@@ -252,10 +257,14 @@ MEM_NEXT_REVOKED = Call(0xC700_0116, "MEM_NEXT_REVOKED", Caller.SECURE, (_cursor
 MEM_ACK_REVOKED = Call(0xC700_0117, "MEM_ACK_REVOKED", Caller.SECURE, (_base, _pages), (_status, _done), _EXTENT_FAILS,
     "The secure world has dropped its mappings of these revoked pages.")
 SECURE_CALL = Call(0x7200_0000, "SECURE_CALL", Caller.NORMAL,
-    (Word("service", Kind.NUMBER, "what the normal world asks for"), *_message[1:]), _yielded, (),
-    "Enters the secure world with a new call; let in even while revoked pages are unacknowledged.")
-SECURE_RESUME = Call(0x7200_0001, "SECURE_RESUME", Caller.NORMAL, (_thread, *_message[1:]), _yielded, (Status.BUSY,),
-    "Answers a SECURE_RPC; refused while revoked pages are unacknowledged.")
+    (Word("service", Kind.NUMBER, "what the normal world asks for"), *_message[1:]), _yielded,
+    (Status.BUSY,),
+    "Enters the secure world with a new call; let in even while revoked pages are unacknowledged. BUSY: an interrupted"
+    " thread waits, and no page was revoked since.")
+SECURE_RESUME = Call(0x7200_0001, "SECURE_RESUME", Caller.NORMAL, (_thread, *_message[1:]), _yielded,
+    (Status.BUSY, Status.WRONG_STATE),
+    "Answers a SECURE_RPC, or goes on with what was interrupted; refused while revoked pages are unacknowledged, and to"
+    " another thread while an interrupted one waits. WRONG_STATE: nothing is interrupted.")
 SECURE_DONE = Call(0xF200_0000, "SECURE_DONE", Caller.SECURE, _message, (_status,), (Status.WRONG_STATE,),
     "Returns to the normal world: its call is done. Comes back as the next entry.")
 SECURE_RPC = Call(0xF200_0001, "SECURE_RPC", Caller.SECURE,

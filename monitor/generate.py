@@ -55,6 +55,7 @@ def _smc_header() -> Iterator[str]:
             "SMC_HINT": abi.HINT,
             "SMC_64": abi.SMC64,
             "RECLAIM_FORCE": abi.FORCE,
+            "INTERRUPTED_THREAD": abi.INTERRUPTED_THREAD,
             "NPU_MAP_WRITE": abi.NPU_WRITE,
         },
     )
@@ -147,6 +148,10 @@ def _memory_map_header() -> Iterator[str]:
     windows = (*memory_map.DEVICES, memory_map.SECURE_SRAM, *gic)
     yield from _defines("", {f"{window.name}_BASE": window.base for window in windows})
     yield from _defines("", {f"{window.name}_SIZE": window.size for window in windows})
+    yield ""
+    yield "/* Interrupt numbers of the GIC. */"
+    wired = {window.name: memory_map.FIRST_SPI + window.spi for window in memory_map.DEVICES if window.spi is not None}
+    yield from _defines("INTERRUPT_", wired, _decimal)
     yield ""
     yield "/* A device's bit in the TZPC's DECPROT registers, and the bits of the normal world's devices. */"
     yield from _defines("DECPROT_", {window.name: index for index, window in enumerate(memory_map.DEVICES)}, _decimal)

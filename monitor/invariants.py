@@ -12,6 +12,8 @@ import numpy as np
 from emulator.memory_map import (
     DEVICES,
     DRIVER_BYTES,
+    GIC_CPU,
+    GIC_DISTRIBUTOR,
     NPU0,
     NPU1,
     NPU2,
@@ -52,9 +54,8 @@ def violations(memory: PhysicalMemory, layout: DramLayout, vttbr: int, stream_ta
     tables = {Vmid.NORMAL: layout.carve_out_base + NORMAL_ROOT, Vmid.DRIVER: layout.carve_out_base + DRIVER_ROOT}
     normal, driver = (read_stage2(memory, tables[vmid]) for vmid in (Vmid.NORMAL, Vmid.DRIVER))
     npu_registers = _pages_of(NPU_WINDOWS)
-    others = _pages_of(
-        window for window in DEVICES if window.reach is Reach.NORMAL and window not in NPU_WINDOWS
-    )
+    devices = (window for window in DEVICES if window.reach is Reach.NORMAL and window not in NPU_WINDOWS)
+    others = _pages_of((*devices, GIC_DISTRIBUTOR, GIC_CPU))
     own = np.arange(layout.driver_base, layout.driver_base + DRIVER_BYTES, PAGE_SIZE, dtype=np.uint64)
     secure = read_stream(memory, stream_table, StreamId.NPU0) == npu_stream(layout)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from emulator.gate import Flow, Registers, charge
-from monitor.abi import SECURE_CALL, SECURE_RESUME, Status
+from monitor.abi import INTERRUPTED_THREAD, SECURE_CALL, SECURE_RESUME, Status
 from monitor.services.calls import CallFailed, invoke
 from monitor.services.messages import EXPLANATIONS, RequestStatus, Service, ServiceStatus
 
@@ -38,7 +38,10 @@ class SecureDriver:
     def call(self, service: Service, *arguments: int) -> Flow[Registers]:
         """Results of a service after its status. Raises ServiceFailed, CallFailed."""
         reply = yield from invoke(SECURE_CALL, service, *arguments)
-        while reply[0] == Status.RPC:
+        while reply[0] in (Status.RPC, Status.PREEMPTED):
+            if reply[0] == Status.PREEMPTED:
+                reply = yield from self._resume(INTERRUPTED_THREAD, ())
+                continue
             thread, request, *parameters = reply[1:6]
             yield from self._others()
             answer = yield from self._serve(request, parameters)

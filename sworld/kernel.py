@@ -18,6 +18,7 @@ from emulator.gate import (
     FlowFactory,
     Gate,
     GateFault,
+    Interrupted,
     Operations,
     Registers,
     Runner,
@@ -66,12 +67,15 @@ class SecureKernel:
         self._use_npu = use_npu
         self._waiting: dict[int, Thread] = {}
         self._due: deque[Callable[[], None]] = deque()
+        self._interrupted: list[tuple[Interrupted, deque[Callable[[], None]], tuple[Call, Registers]]] = []
+        self._away = False
         self._leave_by: tuple[Call, Registers] = SECURE_DONE, ()
 
     def arrived(self, arrival: Arrival) -> None:
         """Go on from ``arrival``; leaves the core at a site of the gate. Raises GateFault."""
         match arrival:
             case Arrival.RETURN | Arrival.IDLE:
+                self._go_on()
                 self.runner.returned()
             case Arrival.ENTRY | Arrival.REVOCATION:
                 self._entered(self.gate.registers(ENTRY_REGISTERS))
@@ -89,6 +93,7 @@ class SecureKernel:
         assert thread is not None
         if self.npu:
             yield from self.npu.leaving()
+        self._away = True
         status, *reply = yield from invoke(SECURE_RPC, thread.id, request, *arguments)
         if status != Status.SUCCESS:
             raise CallFailed(SECURE_RPC, (thread.id, request, *arguments), status)
@@ -112,9 +117,12 @@ class SecureKernel:
 
     def _entered(self, registers: Registers) -> None:
         mask, first, second, third, fourth, fifth, owed = registers
-        left = self.runner.suspend()
-        if left:
-            self._waiting[left.id] = left
+        if mask & Pending.PREEMPTED:
+            self._interrupted.append((self.runner.set_aside(), self._due, self._leave_by))
+            self._due = deque()
+        else:
+            self._suspend()
+        self._away = False
         self._leave_by = SECURE_DONE, ()
         if mask & Pending.REVOKED:
             self._due.append(partial(self._run, "revocation", self.pool.acknowledge_revoked))
@@ -127,6 +135,19 @@ class SecureKernel:
         if mask & Pending.NEW_CALL:
             self._due.append(partial(self._run, "service", self._serve, (first, second, third, fourth, fifth)))
         self._next()
+
+    def _go_on(self) -> None:
+        """Whoever comes back to the gate after this kernel has left is the thread that was interrupted before."""
+        if self._away and self._interrupted:
+            self._suspend()
+            kept, self._due, self._leave_by = self._interrupted.pop()
+            self.runner.take_up(kept)
+        self._away = False
+
+    def _suspend(self) -> None:
+        left = self.runner.suspend()
+        if left:
+            self._waiting[left.id] = left
 
     def _serve(self, service: int, *arguments: int) -> Flow[Registers]:
         """One service: its status and results, as SECURE_DONE's x1-x5."""
@@ -162,5 +183,6 @@ class SecureKernel:
         elif self.npu and self.npu.is_to_leave:
             self._run("npu", self.npu.leaving)
         else:
+            self._away = True
             call, results = self._leave_by
             self.gate.smc(call.function, results)

@@ -36,7 +36,7 @@ from .actions import (
     write,
 )
 from .operations import MEMORY_OPERATIONS, Operation, Operations
-from .runner import Runner
+from .runner import Interrupted, Runner
 from .site import Arrival, Gate, GateFault, Site
 from .thread import Flow, FlowFactory, Result, Sent, Thread
 
@@ -55,6 +55,7 @@ __all__ = [
     "FlowFactory",
     "Gate",
     "GateFault",
+    "Interrupted",
     "Load",
     "Notice",
     "Operation",

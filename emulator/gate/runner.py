@@ -8,6 +8,7 @@ costs less than ``MIN_STAY`` is paid together with what follows it: a stay costs
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from emulator import costs
 from emulator.world_port import PortAbort, WorldPort
@@ -32,6 +33,17 @@ from .actions import (
 from .operations import Operations
 from .site import Arrival, Gate
 from .thread import FlowFactory, Sent, Thread
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What a runner was doing when its gate was interrupted."""
+
+    thread: Thread | None
+    debt: int
+    reply: Reply | PortAbort
+    reply_in_registers: bool
+    executing: bool
 
 
 class Runner:
@@ -80,6 +92,18 @@ class Runner:
         """Leave the current thread waiting for its last action (the SMC by which it left this world)."""
         thread, self.current = self.current, None
         return thread
+
+    def set_aside(self) -> Interrupted:
+        """The kernel is entered anew while the gate's work was interrupted: keep it for `take_up`."""
+        kept = Interrupted(self.current, self._debt, self._reply, self._reply_in_registers, self.executing)
+        self.current, self._debt, self._reply = None, 0, None
+        self._reply_in_registers = self.executing = False
+        return kept
+
+    def take_up(self, kept: Interrupted) -> None:
+        """The core stands again where it was interrupted."""
+        self.current, self._debt, self._reply = kept.thread, kept.debt, kept.reply
+        self._reply_in_registers, self.executing = kept.reply_in_registers, kept.executing
 
     def abandon(self) -> None:
         """Forget the current thread, if any: it will never go on."""

@@ -223,6 +223,15 @@ bool is_wfi(struct machine *machine, uint64_t address)
 	return read_instruction(machine, address, current_level(machine), &instruction) && instruction == 0xd503207f;
 }
 
+bool is_parked(struct machine *machine, uint64_t behind)
+{
+	const uint64_t masked = 3 << 6; /* PSTATE.I and F */
+	uint32_t instruction;
+
+	return (core_read_register(machine, REGISTER_PSTATE) & masked) == masked &&
+	       read_instruction(machine, behind, current_level(machine), &instruction) && instruction == 0x17ffffff;
+}
+
 void exception_pc_alignment(struct machine *machine, uint64_t pc)
 {
 	exception_take(machine, &(struct exception){

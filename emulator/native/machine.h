@@ -402,6 +402,11 @@ void exception_undefined(struct machine *machine);
 void exception_illegal_state(struct machine *machine);
 void exception_pc_alignment(struct machine *machine, uint64_t pc);
 bool is_wfi(struct machine *machine, uint64_t address);
+/*
+ * A WFI in a loop of its own, with interrupts masked: one that is pending does not lead out of it, so whoever runs the
+ * machine is asked, as if none were. `behind`: the address behind the WFI.
+ */
+bool is_parked(struct machine *machine, uint64_t behind);
 /* An access to a register that the engine's Cortex-A72 lacks; false: it is none of those. */
 bool implementation_register(struct machine *machine, uint64_t pc, unsigned level);
 void exception_abort(struct machine *machine, const struct fault *fault, enum access access, uint64_t address);

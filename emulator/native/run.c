@@ -340,7 +340,7 @@ static enum stop_reason after_engine(struct machine *machine, uc_err error, bool
 		if (core->timers_due <= core->instructions) {
 			timers_update(machine, core->instructions);
 		}
-		if (!interrupt_pending(machine)) {
+		if (!interrupt_pending(machine) || is_parked(machine, pc)) {
 			return STOP_WFI;
 		}
 	}

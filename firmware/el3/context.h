@@ -16,7 +16,7 @@
 #define CONTEXT_FPSR       0x118
 #define CONTEXT_V          0x120
 #define CONTEXT_EL1        0x320
-#define CONTEXT_EL1_COUNT  36
+#define CONTEXT_EL1_COUNT  32
 #define CONTEXT_SIZE       (CONTEXT_EL1 + CONTEXT_EL1_COUNT * 8)
 
 #ifndef __ASSEMBLER__

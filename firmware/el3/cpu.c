@@ -18,7 +18,6 @@
 #define HCR_VM (1 << 0)
 #define HCR_SWIO (1 << 1) /* a guest's set/way invalidate cleans, too */
 #define HCR_RW (UINT64_C(1) << 31)
-#define CNTHCTL_EL1_COUNTER_AND_TIMER 3
 #define PMCR_N_SHIFT 11
 #define PMCR_N_MASK 0x1f
 

@@ -1,6 +1,8 @@
 #include "driver.h"
 
 #include "context.h"
+#include "deadline.h"
+#include "interrupt.h"
 #include "npu.h"
 #include "panic.h"
 #include "stage2.h"
@@ -8,11 +10,11 @@
 #define INSTRUCTION_BYTES 4
 #define REGISTERS 31
 
-#define TIMER_ENABLE 1
-
 static uint64_t entry;
 static uint64_t ready;
 static uint64_t in_call; /* its registers are those of a call that has not returned: it runs, or it is interrupted */
+static uint64_t time_left; /* ticks of the present call, from when it runs */
+static uint64_t end;
 static uint64_t booted_el1[CONTEXT_EL1_COUNT];
 
 static void pass(struct context *to, uint64_t status, const struct smc_args *args)
@@ -33,24 +35,11 @@ static void clear(struct context *driver)
 	}
 }
 
-/* The monitor's deadline: CNTPS interrupts at `deadline`, whoever runs. */
-static void watch_until(uint64_t deadline)
-{
-	WRITE_SYSREG(cntps_cval_el1, deadline);
-	WRITE_SYSREG(cntps_ctl_el1, TIMER_ENABLE);
-}
-
-static void stop_watching(void)
-{
-	WRITE_SYSREG(cntps_ctl_el1, 0);
-	isb();
-}
-
 static void leave(void)
 {
-	stop_watching();
 	stage2_leave_driver();
 	world_switch(&contexts[WORLD_DRIVER], &contexts[WORLD_SECURE]);
+	deadline_for_secure();
 	in_call = 0;
 }
 
@@ -64,14 +53,15 @@ struct smc_result driver_call(const struct smc_args *args)
 	if (in_call) {
 		return smc_status(FLEX_BUSY);
 	}
+	interrupt_done();
 	clear(driver);
 	pass(driver, 0, args);
 	driver->elr = entry;
 	driver->spsr = SPSR_EL1H_MASKED;
 	in_call = 1;
-	watch_until(counter() + DRIVER_TICKS);
+	time_left = DRIVER_TICKS;
 	world_switch(&contexts[WORLD_SECURE], driver);
-	stage2_enter_driver();
+	driver_go_on();
 	return smc_status(FLEX_SUCCESS);
 }
 
@@ -80,6 +70,7 @@ struct smc_result driver_return(const struct smc_args *args)
 	if (!ready) {
 		return smc_status(FLEX_WRONG_STATE); /* still booting: nobody has called */
 	}
+	interrupt_done();
 	pass(&contexts[WORLD_SECURE], FLEX_SUCCESS, args);
 	leave();
 	return smc_status(FLEX_SUCCESS);
@@ -136,11 +127,26 @@ void driver_fault(void)
 	stop(FLEX_FAULT);
 }
 
-void driver_watch(int runs)
+int driver_timed_out(void)
 {
-	if (!runs) {
-		stop_watching();
-	} else if (counter() >= READ_SYSREG(cntps_cval_el1)) {
-		stop(FLEX_TIMEOUT);
+	if (counter() < end) {
+		return 0;
 	}
+	stop(FLEX_TIMEOUT);
+	return 1;
+}
+
+void driver_pause(void)
+{
+	uint64_t now = counter();
+
+	time_left = now < end ? end - now : 0;
+	stage2_leave_driver();
+}
+
+void driver_go_on(void)
+{
+	end = counter() + time_left;
+	deadline_for_driver(end);
+	stage2_enter_driver();
 }

@@ -12,7 +12,10 @@ struct smc_result driver_return(const struct smc_args *args);
 struct smc_result driver_ready(const struct smc_args *args);
 /* Stage 2 has refused an access of the driver, which is running: DRIVER_CALL fails, the driver is as after its boot. */
 void driver_fault(void);
-/* The secure timer has fired. If the driver `runs` and its time is over: DRIVER_CALL fails, as after a fault. */
-void driver_watch(int runs);
+/* The driver, which is running, has had its time: DRIVER_CALL fails, as after a fault. False: it has not. */
+int driver_timed_out(void);
+/* It is interrupted, its time stands still; it goes on. */
+void driver_pause(void);
+void driver_go_on(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * GICv2 (Arm IHI 0048B). Group 0 comes to EL3 as FIQ from every level below. The monitor enables one interrupt of it: the
- * secure physical timer, CNTPS, on which its deadlines run.
+ * GICv2 (Arm IHI 0048B). Group 0 comes to EL3 as FIQ from every level below: the secure physical timer, and the NPU's
+ * interrupts while it is secure. Everything else but the secure console's is Group 1, the normal world's.
  */
 #ifndef GIC_H
 #define GIC_H
@@ -10,8 +10,14 @@
 #define INTERRUPT_SECURE_TIMER 29 /* PPI 13, as on every Arm platform (BSA) */
 
 void gic_start(void);
-/* The Group 0 interrupt that is due, active from here on until gic_end; one from 1020 on if there is none. */
+/* The Group 0 interrupt that is due, active from here on; one from 1020 on if there is none. */
 uint32_t gic_acknowledge(void);
-void gic_end(uint32_t interrupt);
+/* Others of its priority may come, itself not before gic_deactivate. */
+void gic_drop_priority(uint32_t interrupt);
+void gic_deactivate(uint32_t interrupt);
+/* Moves a device's interrupt to Group 0 and enables it, or gives it back as the normal world had it. Not pending, not active. */
+void gic_take(uint32_t interrupt);
+void gic_give_back(uint32_t interrupt, int enabled);
+int gic_is_enabled(uint32_t interrupt);
 
 #endif

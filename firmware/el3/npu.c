@@ -1,5 +1,7 @@
 #include "npu.h"
 
+#include "gic.h"
+#include "interrupt.h"
 #include "memory_map.h"
 #include "panic.h"
 #include "registers.h"
@@ -7,19 +9,16 @@
 #include "stage2.h"
 #include "sysreg.h"
 
-#ifndef NPU_CONTROL_RESET
-#define NPU_CONTROL_POWER 0
-#define NPU_CONTROL_CLOCK 4
-#define NPU_CONTROL_RESET 8
-#define NPU_CONTROL_STATUS 12
-#endif
+#define CORES 3
 #define ALL_CORES 7
 
 /* DRAINING: the normal world has lost the registers, and the job that it had started goes on for a while. */
 static enum { NORMAL, DRAINING, SECURE } mode;
 static uint64_t drain_end;
+static int normal_enabled[CORES];
 static uint64_t recalled;
 static uint64_t deadline; /* CNTPCT_EL0; means nothing while not recalled */
+static uint64_t told;
 static uint64_t revoked;
 
 int npu_is_secure(void)
@@ -30,6 +29,16 @@ int npu_is_secure(void)
 uint64_t npu_pending(void)
 {
 	return (recalled ? PENDING_NPU_RECALL : 0) | (revoked ? PENDING_NPU_REVOKED : 0);
+}
+
+uint64_t npu_recall_deadline(void)
+{
+	return recalled && !told ? deadline : UINT64_MAX;
+}
+
+void npu_recall_told(void)
+{
+	told = 1;
 }
 
 static uint32_t jobs_in_flight(void)
@@ -52,6 +61,25 @@ static void scrub(void)
 	}
 }
 
+/* Group 0 while the NPU is secure: the normal world neither sees nor changes them then, and finds them as it had them. */
+static void take_interrupts(void)
+{
+	for (unsigned core = 0; core < CORES; core++) {
+		normal_enabled[core] = gic_is_enabled(INTERRUPT_NPU0 + core);
+		gic_take(INTERRUPT_NPU0 + core);
+	}
+	dsb_system();
+}
+
+static void give_interrupts_back(void)
+{
+	interrupt_done();
+	for (unsigned core = 0; core < CORES; core++) {
+		gic_give_back(INTERRUPT_NPU0 + core, normal_enabled[core]);
+	}
+	dsb_system();
+}
+
 struct smc_result npu_acquire(const struct smc_args *args)
 {
 	if (mode == SECURE) {
@@ -67,6 +95,7 @@ struct smc_result npu_acquire(const struct smc_args *args)
 	}
 	scrub();
 	smmu_move_npu(1);
+	take_interrupts();
 	stage2_move_npu(NPU_IN_DRIVER);
 	mode = SECURE;
 	revoked = 0;
@@ -80,6 +109,7 @@ static void give_back(void)
 		stage2_move_npu(NPU_IN_NEITHER);
 		scrub();
 		smmu_move_npu(0);
+		give_interrupts_back();
 	}
 	stage2_move_npu(NPU_IN_NORMAL);
 	mode = NORMAL;
@@ -108,6 +138,7 @@ struct smc_result npu_recall(const struct smc_args *args)
 	if (!recalled || now + ticks < deadline) {
 		deadline = now + ticks;
 	}
+	told = recalled ? told : 0;
 	recalled = 1;
 	return (struct smc_result){{FLEX_SUCCESS, deadline}};
 }

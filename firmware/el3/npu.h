@@ -12,6 +12,9 @@ struct smc_result npu_release(const struct smc_args *args);
 struct smc_result npu_recall(const struct smc_args *args);
 struct smc_result npu_reclaim(const struct smc_args *args);
 int npu_is_secure(void);
+/* As recall_deadline and recall_told. */
+uint64_t npu_recall_deadline(void);
+void npu_recall_told(void);
 /* NPU_RECALL and NPU_REVOKED of an entry into the secure world. */
 uint64_t npu_pending(void);
 

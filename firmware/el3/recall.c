@@ -6,6 +6,8 @@
 static uint64_t owed;
 static uint64_t deadline; /* CNTPCT_EL0; means nothing while nothing is owed */
 
+static uint64_t told;
+
 static uint64_t minimum(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -24,6 +26,7 @@ struct smc_result mem_recall(const struct smc_args *args)
 		return smc_status(FLEX_INVALID_PARAMETER);
 	}
 	due = now + ticks;
+	told = owed ? told : 0;
 	deadline = owed ? minimum(deadline, due) : due;
 	owed += minimum(pages, claimable() - owed);
 	return (struct smc_result){{FLEX_SUCCESS, owed, owed ? deadline : 0}};
@@ -32,6 +35,16 @@ struct smc_result mem_recall(const struct smc_args *args)
 uint64_t recall_owed(void)
 {
 	return owed;
+}
+
+uint64_t recall_deadline(void)
+{
+	return owed && !told ? deadline : UINT64_MAX;
+}
+
+void recall_told(void)
+{
+	told = 1;
 }
 
 int64_t recall_may_force(uint64_t pages)

@@ -1,8 +1,11 @@
 #include "secure_entry.h"
 
 #include "context.h"
+#include "deadline.h"
+#include "interrupt.h"
 #include "npu.h"
 #include "ownership.h"
+#include "preempt.h"
 #include "recall.h"
 
 #define INSTRUCTION_BYTES 4
@@ -22,7 +25,7 @@ static void pass_arguments(struct context *to, const struct smc_args *args)
 
 static uint64_t pending(uint64_t reason)
 {
-	return reason | (ownership_revoked() ? PENDING_REVOKED : 0) | (recall_owed() ? PENDING_RECALL : 0) | npu_pending();
+	return reason | (interrupt_noted() ? PENDING_FIQ : 0) | (preempt_in_handler() ? PENDING_PREEMPTED : 0) | (ownership_revoked() ? PENDING_REVOKED : 0) | (recall_owed() ? PENDING_RECALL : 0) | npu_pending();
 }
 
 static struct smc_result enter(uint64_t reason, const struct smc_args *args)
@@ -38,19 +41,44 @@ static struct smc_result enter(uint64_t reason, const struct smc_args *args)
 	secure->elr = ownership_revoked() ? revocation_entry : entry;
 	secure->spsr = SPSR_EL1H_MASKED;
 	world_switch(&contexts[WORLD_NORMAL], secure);
+	deadline_for_secure();
 	return smc_status(FLEX_SUCCESS);
 }
 
-/* Let in at any time: it is how the secure world hears of a recall or a revocation. */
+/*
+ * How the secure world hears of a recall or a revocation. While a thread waits interrupted it is entered for a revocation
+ * only, once: that is what must not wait for the thread.
+ */
 struct smc_result secure_call(const struct smc_args *args)
 {
+	if (preempt_waiting()) {
+		if (preempt_waiting_handler() || !ownership_revoked()) {
+			return smc_status(FLEX_BUSY);
+		}
+		preempt_begin_handler();
+	}
 	return enter(PENDING_NEW_CALL, args);
+}
+
+static struct smc_result resume_interrupted(void)
+{
+	if (!preempt_waiting()) {
+		return smc_status(FLEX_WRONG_STATE);
+	}
+	if (ownership_revoked() && !preempt_waiting_handler()) {
+		return smc_status(FLEX_BUSY);
+	}
+	preempt_resume();
+	return smc_status(FLEX_SUCCESS);
 }
 
 /* A thread that computes on a page that FORCE took must not go on before the secure world knows. */
 struct smc_result secure_resume(const struct smc_args *args)
 {
-	if (ownership_revoked()) {
+	if (args->x1 == INTERRUPTED_THREAD) {
+		return resume_interrupted();
+	}
+	if (ownership_revoked() || preempt_waiting()) {
 		return smc_status(FLEX_BUSY);
 	}
 	return enter(PENDING_RPC_REPLY, args);
@@ -65,7 +93,9 @@ static struct smc_result leave(int64_t status, const struct smc_args *args)
 	}
 	normal->x[0] = (uint64_t)status;
 	pass_arguments(normal, args);
+	deadline_none();
 	world_switch(&contexts[WORLD_SECURE], normal);
+	preempt_end_handler();
 	return smc_status(FLEX_SUCCESS);
 }
 

@@ -65,12 +65,17 @@ static void map_devices(uint64_t carve_out, uint64_t *root)
 	uint64_t *level2 = (uint64_t *)(carve_out + CARVE_OUT_DEVICE_LEVEL2);
 	uint64_t *uart_level3 = (uint64_t *)(carve_out + CARVE_OUT_DEVICE_LEVEL3);
 	uint64_t *storage_level3 = uart_level3 + ENTRIES;
+	uint64_t *gic_level3 = storage_level3 + ENTRIES;
 
 	clear(level2);
 	clear(uart_level3);
 	clear(storage_level3);
+	clear(gic_level3);
 	map_device(level2, uart_level3, UART0_BASE);
 	map_device(level2, storage_level3, STORAGE_BASE);
+	for (uint64_t page = GICD_BASE; page < GICC_BASE + GICC_SIZE; page += PAGE_SIZE) {
+		map_device(level2, gic_level3, page);
+	}
 	root[0] = (uint64_t)level2 | TABLE;
 	normal.npu_link = &level2[NPU_CONTROL_BASE / BLOCK_SIZE];
 	*normal.npu_link = npu_windows;
@@ -145,11 +150,13 @@ void stage2_start(const struct dram_layout *layout)
 
 void stage2_enter_driver(void)
 {
+	WRITE_SYSREG(cnthctl_el2, CNTHCTL_EL1_COUNTER);
 	WRITE_SYSREG(vttbr_el2, driver.vttbr);
 }
 
 void stage2_leave_driver(void)
 {
+	WRITE_SYSREG(cnthctl_el2, CNTHCTL_EL1_COUNTER_AND_TIMER);
 	WRITE_SYSREG(vttbr_el2, normal.vttbr);
 }
 

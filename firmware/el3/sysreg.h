@@ -31,6 +31,10 @@
 #define ESR_EC_SMC64      0x17
 #define ESR_SMC_IMMEDIATE 0xffff
 
+/* CNTHCTL_EL2: what of the physical counter and timer EL2 leaves to EL1. */
+#define CNTHCTL_EL1_COUNTER 1
+#define CNTHCTL_EL1_COUNTER_AND_TIMER 3
+
 #define ISR_A_BIT         8 /* ISR_EL1: an SError is pending */
 
 #define ATTRIBUTE_DEVICE  0

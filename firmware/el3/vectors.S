@@ -1,6 +1,6 @@
 /*
  * EL3's vectors. A synchronous exception from a lower level in AArch64 saves the world's x registers and return state and
- * goes to smc_entry, an FIQ to fiq_entry; whatever they do, they leave by monitor_exit. Everything else is a fault of the
+ * goes to smc_entry, an IRQ to irq_entry, an FIQ to fiq_entry; whatever they do, they leave by monitor_exit. Everything else is a fault of the
  * platform or of EL3 itself: a panic by name.
  */
 #include "context.h"
@@ -59,7 +59,8 @@ vectors:
 	bl	smc_entry
 	b	checked_exit
 
-	panic_vector 9			/* lower level, AArch64: IRQ, FIQ, SError */
+	.balign	0x80			/* lower level, AArch64: IRQ, FIQ, SError */
+	b	irq_from_below
 	.balign	0x80
 	b	fiq_from_below
 	panic_vector 11
@@ -69,6 +70,10 @@ vectors:
 	panic_vector 15
 
 	.section .text, "ax"
+irq_from_below:
+	save_context
+	bl	irq_entry
+	b	checked_exit
 fiq_from_below:
 	save_context
 	bl	fiq_entry

@@ -7,7 +7,10 @@
 	.arch_extension fp
 	.arch_extension simd
 
-	/* Every register that EL1 or EL0 of a Cortex-A72 can write and that is not banked by security state. */
+	/*
+	 * Every register that EL1 or EL0 of a Cortex-A72 can write and that is not banked by security state, but for the
+	 * physical timer: it is the normal world's, and goes on while another context runs. stage2.c keeps it from the driver.
+	 */
 	.macro	each_el1_register action
 	\action	sctlr_el1
 	\action	actlr_el1
@@ -33,8 +36,6 @@
 	\action	tpidr_el1
 	\action	csselr_el1
 	\action	cntkctl_el1
-	\action	cntp_ctl_el0
-	\action	cntp_cval_el0
 	\action	cntv_ctl_el0
 	\action	cntv_cval_el0
 	\action	mdscr_el1

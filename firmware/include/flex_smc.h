@@ -71,6 +71,7 @@
 #define PENDING_NEW_CALL    16
 #define PENDING_NPU_RECALL  32
 #define PENDING_NPU_REVOKED 64
+#define PENDING_PREEMPTED   128
 
 #define FEATURE_PAGES_PER_CALL          0
 #define FEATURE_MINIMUM_DEADLINE        1
@@ -98,6 +99,7 @@
 #define SMC_HINT           0x10000
 #define SMC_64             0x40000000
 #define RECLAIM_FORCE      0x1
+#define INTERRUPTED_THREAD 0x0
 #define NPU_MAP_WRITE      0x1
 #define SMC_BY_SECURE 0x1
 #define SMC_BY_NORMAL 0x2

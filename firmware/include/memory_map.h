@@ -42,6 +42,13 @@
 #define GICD_SIZE        0x10000
 #define GICC_SIZE        0x10000
 
+/* Interrupt numbers of the GIC. */
+#define INTERRUPT_UART0 33
+#define INTERRUPT_UART1 40
+#define INTERRUPT_NPU0  142
+#define INTERRUPT_NPU1  143
+#define INTERRUPT_NPU2  144
+
 /* A device's bit in the TZPC's DECPROT registers, and the bits of the normal world's devices. */
 #define DECPROT_UART0       0
 #define DECPROT_UART1       1

@@ -29,7 +29,6 @@
 	\action	sp_el0
 	\action	csselr_el1
 	\action	cntkctl_el1
-	\action	cntp_cval_el0
 	\action	cntv_cval_el0
 	\action	mdscr_el1
 	.endm

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
-import pytest
-
 from emulator.debug.stream_walk import explain_stream
 from emulator.debug.walk import Access
-from emulator.devices.board import Board
 from emulator.memory_map import NPU0, NPU1, NPU2, NPU_CONTROL, PAGE_SIZE, StreamId
 from monitor.invariants import violations
 
 from .phone import Phone
 
-ON_THE_BOARD = any(field.name == "npu" for field in fields(Board))
-needs_npu = pytest.mark.skipif(not ON_THE_BOARD, reason="the NPU is not on the board yet")
 CORES = (NPU0, NPU1, NPU2)
 STREAMS = (StreamId.NPU0, StreamId.NPU1, StreamId.NPU2)
 POWER, CLOCK, STATUS = (NPU_CONTROL.base + offset for offset in (0x0, 0x4, 0xC))

@@ -89,6 +89,16 @@ def revoked(phone: Phone) -> None:
     phone.revoke()
 
 
+def interrupted(phone: Phone) -> None:
+    """By the deadline of a recall, in the secure world."""
+    phone.lock()
+    phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
+    phone.enter(World.SECURE)
+    phone.core.x[0], phone.core.pc = 1 << 40, phone.gate("gate_busy")
+    assert phone.run() == "arrive_return"
+    assert phone.core.world is World.NORMAL
+
+
 Prepare = Callable[[Phone], None]
 WRAPPING = (PAGE, 1 << 52)
 EXTENT_FAILURES: tuple[tuple[Status, tuple[int, ...]], ...] = (
@@ -130,7 +140,10 @@ FAILURES: list[tuple[Call, Status, Prepare, tuple[int, ...]]] = [
     (abi.MEM_NEXT_RELEASED, Status.INVALID_PARAMETER, nothing, (64 * MIB // PAGE_SIZE,)),
     (abi.MEM_NEXT_REVOKED, Status.INVALID_PARAMETER, nothing, (STATUS_MASK,)),
     (abi.MEM_ACK_REVOKED, Status.WRONG_STATE, nothing, (PAGE, 1)),
+    (abi.SECURE_CALL, Status.BUSY, interrupted, (1,)),
     (abi.SECURE_RESUME, Status.BUSY, revoked, (1,)),
+    (abi.SECURE_RESUME, Status.BUSY, interrupted, (1,)),
+    (abi.SECURE_RESUME, Status.WRONG_STATE, nothing, (abi.INTERRUPTED_THREAD,)),
     (abi.SECURE_READY, Status.WRONG_STATE, nothing, (0, 0)),
 ]
 

@@ -25,10 +25,9 @@ from monitor import abi
 from monitor.abi import Call, Status
 from monitor.view import DRIVER_ROOT
 
-from .npu import CLOCK, POWER, broken, needs_npu
+from .npu import CLOCK, POWER, broken
 from .phone import PAGE, Phone
 
-pytestmark = needs_npu
 MESSAGE = (11, 12, 13, 14, 15)
 LDR, STR, BLR = 0xB940_0000, 0xB900_0001, 0xD63F_0000  # ldr w0, [x0]; str w1, [x0]; blr x0
 BRANCH = 0x1400_0000

@@ -23,14 +23,12 @@ from .npu import (
     STREAMS,
     broken,
     dma_reaches,
-    needs_npu,
     normal_reaches,
     power_on,
     start_job,
 )
 from .phone import NEVER, PAGE, STATUS_MASK, Phone
 
-pytestmark = needs_npu
 IOVA = 0x10_0000
 NPU_SPACE = 64 * MIB  # as much as there is DRAM
 ALL = set(STREAMS)

@@ -80,7 +80,7 @@ STOPPED_BY = {
     "left-over-forced": "scrubbed: the page holds only zeros",
     "registers-x": "world switch: 25 registers hold what they held before",
     "registers-v": "world switch: 33 registers hold what they held before",
-    "registers-el1": "world switch: 19 registers hold what they held before",
+    "registers-el1": "world switch: 18 registers hold what they held before",
     "flipped-bit": "secure world: BAD_TAG",
     "swapped-layers": "secure world: BAD_TAG",
     "other-model": "secure world: WRONG_MODEL",

@@ -14,7 +14,7 @@ from firmware.build import Mutation, build
 from monitor import abi
 from monitor.invariants import npu_stream
 from monitor.view import read_stream
-from tests.firmware.npu import ON_THE_BOARD, broken, needs_npu
+from tests.firmware.npu import broken
 from tests.firmware.phone import PAGE, Images, Phone
 
 MODES = {abi.NPU_ACQUIRE: True, abi.NPU_RELEASE: False, abi.NPU_RECLAIM: False}  # whose the NPU is afterwards
@@ -29,7 +29,11 @@ CALLS = (
     abi.MEM_ACK_REVOKED,
     abi.NPU_MAP,
     abi.NPU_UNMAP,
-    *((abi.NPU_ACQUIRE, abi.NPU_RELEASE, abi.NPU_RECALL, abi.NPU_RECLAIM, abi.DRIVER_CALL) if ON_THE_BOARD else ()),
+    abi.NPU_ACQUIRE,
+    abi.NPU_RELEASE,
+    abi.NPU_RECALL,
+    abi.NPU_RECLAIM,
+    abi.DRIVER_CALL,
 )
 IOVAS = st.one_of(
     st.integers(0, 5).map(lambda page: page * PAGE_SIZE),
@@ -105,12 +109,12 @@ def test_tables_and_ownership_agree_after_every_call(steps: list[tuple[abi.Call,
     [
         ("flexmem.c", "stage2_unmap(&extent);", "maps"),
         ("flexmem.c", "ownership_move(&extent, PAGE_ALLOCATED, PAGE_LOCKED);", "does not map"),
-        pytest.param("npu_tables.c", "unmap(iova_of[page] - 1);", "is not LOCKED", marks=needs_npu),
-        pytest.param("npu_tables.c", "entries[iova_page] = 0;", "do not agree", marks=needs_npu),
-        pytest.param("npu.c", "smmu_move_npu(1);", "in normal mode", marks=needs_npu),
-        pytest.param("npu.c", "stage2_move_npu(NPU_IN_DRIVER);", "not in secure mode", marks=needs_npu),
-        pytest.param("stage2.c", "*normal.npu_link = 0;", "in secure mode", marks=needs_npu),
-        pytest.param("stage2.c", "*driver.npu_link = 0;", "in normal mode", marks=needs_npu),
+        ("npu_tables.c", "unmap(iova_of[page] - 1);", "is not LOCKED"),
+        ("npu_tables.c", "entries[iova_page] = 0;", "do not agree"),
+        ("npu.c", "smmu_move_npu(1);", "in normal mode"),
+        ("npu.c", "stage2_move_npu(NPU_IN_DRIVER);", "not in secure mode"),
+        ("stage2.c", "*normal.npu_link = 0;", "in secure mode"),
+        ("stage2.c", "*driver.npu_link = 0;", "in normal mode"),
     ],
 )
 def test_checker_sees_a_monitor_that_forgets(
