@@ -137,3 +137,29 @@ def llm(params: str, as_json: bool) -> None:
     ):
         table.add_row(what, f"{ours:,.1f}", f"{peer:,.1f}" if peer else "", f"{ours / peer:.2f}" if peer else "")
     Console(highlight=False).print(table)
+
+
+@bench.command()
+@as_json
+def npu(as_json: bool) -> None:
+    """Multiply-accumulates a second of the NPU's model, beside the same products by numpy and by llama-cpp-python."""
+    from flexserve.bench_npu import COLUMNS, COUNTS, ROWS, compare
+
+    rates = compare()
+    for missing in rates.missing:
+        click.echo(f"no figures of a peer's: {missing}", err=True)
+    if as_json:
+        values = dataclasses.asdict(rates)
+        del values["missing"]
+        click.echo(json.dumps(values))
+        return
+    click.echo(f"matrices of {ROWS} x {COLUMNS}, {rates.threads} threads; G multiply-accumulates a second")
+    table = Table("rows", "NPU, int8", "numpy, float32", "ggml, Q8_0", box=None, header_style="dim", pad_edge=False)
+    for column in table.columns:
+        column.justify = "right"
+    for count, *figures in (
+        (COUNTS[0], rates.decode_macs_per_s, rates.numpy_decode_macs_per_s, rates.ggml_decode_macs_per_s),
+        (COUNTS[1], rates.prefill_macs_per_s, rates.numpy_prefill_macs_per_s, rates.ggml_prefill_macs_per_s),
+    ):
+        table.add_row(str(count), *(f"{figure / 1e9:,.1f}" if figure else "" for figure in figures))
+    Console(highlight=False).print(table)
