@@ -80,6 +80,9 @@ SYSTEM_REGISTERS = {
 }
 
 
+_WORLDS = (World(0), World(1))
+
+
 class GeneralRegisters:
     """x0 to x30 by index."""
 
@@ -128,7 +131,7 @@ class Core:
     @property
     def world(self) -> World:
         """Security state below EL3, by SCR_EL3.NS; EL3 itself is secure whatever this says."""
-        return World(self.read_sysreg("SCR_EL3") & 1)
+        return _WORLDS[self.read_sysreg("SCR_EL3") & 1]
 
     @property
     def vmid(self) -> int:

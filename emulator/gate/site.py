@@ -103,6 +103,7 @@ class Gate:
         self._vmid = vmid
         self._core = core
         self._symbols = symbols
+        self._sites = {site: base + symbols[site.value] for site in Site}
         self._arrivals: dict[int, Arrival] = {
             base + symbols[arrival.value]: arrival for arrival in Arrival if arrival is not Arrival.PROBE
         }
@@ -162,4 +163,4 @@ class Gate:
             self._core.x[index] = value
 
     def _resume(self, site: Site) -> None:
-        self._core.pc = self.address(site.value)
+        self._core.pc = self._sites[site]

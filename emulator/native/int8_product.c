@@ -101,7 +101,9 @@ static void multiply(void *context, uint64_t item)
 
 	for (size_t group = first; group < end; group++) {
 		job->kind->group(job->features, product->count, product->block + group * product->blocks,
-				 product->blocks, product->sums + group * INT8_GROUP * product->count);
+				 product->blocks,
+				 group + 1 < product->groups ? product->block + (group + 1) * product->blocks : NULL,
+				 product->sums + group * INT8_GROUP * product->count);
 	}
 }
 
@@ -124,8 +126,9 @@ bool int8_product(const struct int8_product *product)
 /* --- the portable kernel -------------------------------------------------------------------------------------------- */
 
 static void portable_group(const uint8_t *features, size_t count, const int8_t *const *block, size_t blocks,
-			   int32_t *sums)
+			   const int8_t *const *next, int32_t *sums)
 {
+	(void)next;
 	for (size_t row = 0; row < count; row++) {
 		const int8_t *vector = (const int8_t *)features + row * blocks * INT8_GROUP;
 

@@ -30,9 +30,12 @@ bool int8_product(const struct int8_product *product);
 
 /* --- inside --------------------------------------------------------------------------------------------------------- */
 
-/* The sums of one group with all rows of features, which lie row by row: [count][blocks * INT8_GROUP]. */
+/*
+ * The sums of one group with all rows of features, which lie row by row: [count][blocks * INT8_GROUP]. `next`: the
+ * blocks of the group after it, which may be wanted soon, or NULL.
+ */
 typedef void int8_group(const uint8_t *features, size_t count, const int8_t *const *block, size_t blocks,
-			int32_t *sums);
+			const int8_t *const *next, int32_t *sums);
 
 struct int8_kind {
 	const char *name;

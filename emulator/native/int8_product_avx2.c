@@ -50,10 +50,11 @@ TARGET static inline void multiply(const uint8_t *features, size_t columns, size
 }
 
 TARGET static void avx2_group(const uint8_t *features, size_t count, const int8_t *const *block, size_t blocks,
-			      int32_t *sums)
+			      const int8_t *const *next, int32_t *sums)
 {
 	const size_t columns = blocks * INT8_GROUP;
 
+	(void)next;
 	for (size_t first = 0; first < INT8_GROUP; first += INT8_SUMS) {
 		for (size_t row = 0; row < count; row += 2) {
 			__m256i part[2][INT8_SUMS] = {0};

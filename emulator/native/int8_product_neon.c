@@ -21,8 +21,9 @@ __attribute__((target("dotprod"))) static inline int32x4_t add_dots(int32x4_t su
 /* Four rows of the matrix with each row of features in turn, so that the weights stay in registers' reach. */
 #define GROUP(NAME, TARGET, ADD)                                                                                       \
 	TARGET static void NAME(const uint8_t *features, size_t count, const int8_t *const *block, size_t blocks,      \
-				int32_t *sums)                                                                         \
+				const int8_t *const *next, int32_t *sums)                                              \
 	{                                                                                                              \
+		(void)next;                                                                                            \
 		for (size_t first = 0; first < INT8_GROUP; first += INT8_SUMS) {                                       \
 			for (size_t row = 0; row < count; row++) {                                                     \
 				const int8_t *vector = (const int8_t *)features + row * blocks * INT8_GROUP;           \

@@ -113,8 +113,12 @@ MULTIPLY(6)
 MULTIPLY(2)
 MULTIPLY(1)
 
-/* Both planes of a single token: the weights come from memory, so they are loaded once, for their bias too. */
-TARGET static void two_rows(const uint8_t *features, const int8_t *const *block, size_t blocks, int32_t *sums)
+/*
+ * Both planes of a single token: the weights come from memory, so they are loaded once, for their bias too, and those of
+ * the next group are asked for on the way; the processor itself does not look ahead over pages.
+ */
+TARGET static void two_rows(const uint8_t *features, const int8_t *const *block, size_t blocks,
+			    const int8_t *const *next, int32_t *sums)
 {
 	const __m512i ones = _mm512_set1_epi8(1);
 	const uint8_t *second = features + blocks * INT8_GROUP;
@@ -127,6 +131,9 @@ TARGET static void two_rows(const uint8_t *features, const int8_t *const *block,
 			const __m512i x = load_features(features + k * INT8_GROUP);
 			const __m512i y = load_features(second + k * INT8_GROUP);
 
+			for (size_t v = 0; next != NULL && v < VECTORS; v++) {
+				_mm_prefetch((const char *)next[k] + pass * PASS + 64 * v, _MM_HINT_T0);
+			}
 			for (size_t v = 0; v < VECTORS; v++) {
 				const __m512i w = _mm512_loadu_si512(block[k] + pass * PASS + 64 * v);
 
@@ -143,12 +150,12 @@ TARGET static void two_rows(const uint8_t *features, const int8_t *const *block,
 }
 
 TARGET static void vnni_group(const uint8_t *features, size_t count, const int8_t *const *block, size_t blocks,
-			      int32_t *sums)
+			      const int8_t *const *next, int32_t *sums)
 {
 	const size_t columns = blocks * INT8_GROUP;
 
 	if (count == 2) {
-		two_rows(features, block, blocks, sums);
+		two_rows(features, block, blocks, next, sums);
 		return;
 	}
 	for (size_t pass = 0; pass < PASSES; pass++) {
