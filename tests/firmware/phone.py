@@ -122,10 +122,24 @@ class Phone:
         self.instructions = self.machine.instructions - begun
         return stopped
 
+    def smc_to_its_end(self, function: int, *arguments: int) -> str:
+        """As `smc`; where a recall's deadline interrupts the secure world, the normal world goes on with it at once."""
+        stopped = self.smc(function, *arguments)
+        instructions = self.instructions
+        stopped = self.go_on(stopped)
+        self.instructions = instructions
+        return stopped
+
+    def go_on(self, stopped: str) -> str:
+        """Where the interrupted secure world, if it is interrupted, comes to; else ``stopped``."""
+        while self.core.world is World.NORMAL and not self.in_driver and self.registers(1) == [abi.Status.PREEMPTED]:
+            stopped = self.smc(abi.SECURE_RESUME.function, abi.INTERRUPTED_THREAD)
+        return stopped
+
     def enter(self, world: World) -> None:
         if self.core.world is not world:
             leaving = abi.SECURE_CALL if world is World.SECURE else abi.SECURE_DONE
-            self.smc(leaving.function)
+            self.smc_to_its_end(leaving.function)
         assert self.core.world is world
 
     def call(self, call: Call, *arguments: int, by: World | None = None) -> dict[str, int]:
@@ -133,7 +147,7 @@ class Phone:
         if by is None:
             by = World.NORMAL if call.permits(World.NORMAL) else World.SECURE
         self.enter(by)
-        assert self.smc(call.function, *arguments) == "arrive_return"
+        assert self.smc_to_its_end(call.function, *arguments) == "arrive_return"
         return call.results(self.registers())
 
     def status(self, call: Call, *arguments: int, by: World | None = None) -> int:

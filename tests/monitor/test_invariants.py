@@ -61,19 +61,19 @@ def npu_is_secure(phone: Phone) -> bool:
 def call_driver(phone: Phone, hostile: bool) -> None:
     """In and out again, or to an end that the monitor makes."""
     phone.enter(World.SECURE)
-    phone.smc(abi.DRIVER_CALL.function)
+    phone.smc_to_its_end(abi.DRIVER_CALL.function)
     if phone.in_driver:
         assert check(phone) == []
         if hostile:
             phone.core.x[0] = PAGE
             phone.core.pc = phone.gate("gate_touch")
-            assert phone.run() == "arrive_return"
+            assert phone.go_on(phone.run()) == "arrive_return"
         else:
-            phone.smc(abi.DRIVER_RETURN.function)
+            phone.smc_to_its_end(abi.DRIVER_RETURN.function)
     assert phone.core.world is World.SECURE
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=25))
 def test_tables_and_ownership_agree_after_every_call(steps: list[tuple[abi.Call, int, int, int, int, bool]]) -> None:
     phone = Phone().boot()
