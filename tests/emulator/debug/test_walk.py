@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.debug.stream_walk import explain_stream
+from emulator.debug.stream_walk import STREAM_BYTES, explain_stream
 from emulator.debug.walk import Access, explain, read_virtual, to_physical
+from emulator.devices.smmu import Smmu
 from emulator.machine import Machine
 from emulator.memory_map import DEVICES, DRAM_BASE, DRAM_MIN, NORMAL_IMAGE_END, PAGE_SIZE, SECURE_SRAM, StreamId
 from emulator.native import ffi, lib
@@ -127,13 +128,19 @@ def test_a_streams_explanation_agrees_with_the_smmu(machine: Machine) -> None:
         assert (found.physical is not None, found.physical or 0) == (passes, physical[0] * passes), found
         verdicts.add(found.allowed)
     assert verdicts == {True, False}
-    for stream in (StreamId.NPU0, StreamId.NPU2):
-        assert not explain_stream(machine, stream, DRAM_BASE, Access.READ).allowed
-        assert not lib.smmu_translate(machine.native, stream, DRAM_BASE, False, physical)
+    for stream, address in itertools.product((StreamId.NPU0, StreamId.NPU2), (DRAM_BASE, machine.layout.secure_base)):
+        passes = lib.smmu_translate(machine.native, stream, address, False, physical)
+        assert explain_stream(machine, stream, address, Access.READ).allowed == passes == (address == DRAM_BASE)
 
 
 def test_a_stream_is_refused_by_what_refuses_it(machine: Machine) -> None:
     last = explain_stream(machine, StreamId.STORAGE, machine.layout.secure_base, Access.WRITE).steps[-1]
     assert (last.stage, last.allowed) == ("stage 2", False)
     assert "invalid: translation fault" in last.text
-    assert explain_stream(machine, StreamId.NPU0, DRAM_BASE, Access.READ).steps[-1].stage == "stream table"
+    table = next(device for _, device in machine.devices if isinstance(device, Smmu)).STRTAB_BASE["address"]
+    place = (table << Smmu.STRTAB_BASE.fields["address"].lsb) + STREAM_BYTES * StreamId.NPU0
+    entry = machine.read_physical(place, 8)
+    machine.write_physical(place, (int.from_bytes(entry, "little") & ~0xE).to_bytes(8, "little"))  # Config: abort
+    last = explain_stream(machine, StreamId.NPU0, DRAM_BASE, Access.READ).steps[-1]
+    machine.write_physical(place, entry)
+    assert (last.stage, last.allowed) == ("stream table", False)

@@ -151,6 +151,23 @@ def test_rows_of_a_larger_matrix_and_a_larger_output(shared: Bench) -> None:
     assert np.array_equal(found, exact(features, weights))
 
 
+def test_4096_rows_in_tasks_that_chain(shared: Bench) -> None:
+    random = np.random.default_rng(4096)
+    features, weights = int8(random, 4096, 512), int8(random, 250, 512)
+    shared.machine.write_physical(FEATURES, features_of(features))
+    shared.machine.write_physical(WEIGHTS, weights_of(weights))
+    tiles = [
+        Product(
+            min(700, 4096 - first), 512, 250, FEATURES + 16 * first, WEIGHTS, OUTPUT + 16 * first,
+            feature_rows=4096, output_rows=4096,
+        )
+        for first in range(0, 4096, 700)
+    ]  # fmt: skip
+    assert shared.run(*tiles) & DONE
+    found = result_of(shared.machine.read_physical(OUTPUT, result_bytes(4096, 250, "<i4")), 4096, 250, "<i4")
+    assert np.array_equal(found, exact(features, weights))
+
+
 def test_features_stay_for_the_next_task(shared: Bench) -> None:
     random = np.random.default_rng(4)
     features, weights = int8(random, 6, 90), int8(random, 64, 90)
