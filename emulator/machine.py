@@ -237,7 +237,7 @@ class Machine:
         return True
 
     def wait_for_npu(self) -> bool:
-        """Guest time jumps to the end of the NPU's jobs, or to an interrupt before; False: nothing will ever happen."""
+        """Guest time jumps to the end of the NPU's jobs, or to an interrupt before; False: it is idle already."""
         return bool(lib.core_wait_for_npu(self.native))
 
     def _describe_loss(self, pc: int) -> str:

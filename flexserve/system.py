@@ -139,6 +139,7 @@ class System:
         self.board = populate(self.machine, seed=seed, device_id=device_id)
         self.meter = Meter(self.machine.events)
         self._vain_waits = 0
+        self._fell_through = False
         self.probe = {name: PROBE_IMAGE_BASE + offset for name, offset in images.probe.symbols.items()}
         secure_base, driver_base = self.machine.layout.secure_base, self.machine.layout.driver_base
         self.machine.load(images.monitor)
@@ -261,8 +262,7 @@ class System:
             arrival = kernel.gate.arrival(stop.pc)
             if arrival is not None:
                 if arrival is Arrival.IDLE:
-                    machine = self.machine
-                    self._wait(machine.wait_for_npu if kernel is self.driver else machine.advance_to_next_event)
+                    self._wait(self._wait_for_npu if kernel is self.driver else self.machine.advance_to_next_event)
                 kernel.arrived(arrival)
                 return
         raise GateFault(f"the core stopped in no gate, at {stop.pc:#x}")
@@ -272,6 +272,14 @@ class System:
         self._vain_waits = 0 if pass_time() else self._vain_waits + 1
         if self._vain_waits > MAX_VAIN_WAITS:
             raise GateFault("a kernel waits for what no device will bring")
+
+    def _wait_for_npu(self) -> bool:
+        """An interrupt that came before the driver's WFI lets that fall through; the next one waits."""
+        if self.machine.wait_for_npu():
+            self._fell_through = False
+            return True
+        self._fell_through = not self._fell_through
+        return self._fell_through or self.machine.advance_to_next_event()
 
     def _shown(self, notice: Notice) -> None:
         if notice.kind == "token":

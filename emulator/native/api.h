@@ -74,7 +74,7 @@ enum stop_reason core_run(struct machine *machine, uint64_t instruction_limit);
 uint64_t core_instructions(struct machine *machine);
 void core_advance(struct machine *machine, uint64_t instruction); /* guest time jumps forward, as in WFI */
 uint64_t core_next_event(struct machine *machine);                /* guest time of a device's next event; all ones: none */
-/* Time goes from event to event until the NPU is idle or an interrupt is asked for. False: nothing will happen. */
+/* Time goes from event to event until the NPU is idle or an interrupt is asked for. False: that is so already. */
 bool core_wait_for_npu(struct machine *machine);
 void core_halt(struct machine *machine);                          /* called by a device: stop the machine */
 uint64_t core_read_register(struct machine *machine, unsigned index); /* 0..30 x, 31 sp, 32 pc, 33 pstate */

@@ -74,16 +74,12 @@ uint64_t core_next_event(struct machine *machine)
 
 bool core_wait_for_npu(struct machine *machine)
 {
-	uint64_t due = core_next_event(machine);
-	bool waited = due != UINT64_MAX;
+	bool waited = false;
 
-	while (due != UINT64_MAX) {
-		core_advance(machine, due);
+	while (npu_next_due(machine) != UINT64_MAX && !interrupt_pending(machine)) {
+		core_advance(machine, core_next_event(machine));
 		timers_update(machine, machine->core.instructions);
-		if (npu_next_due(machine) == UINT64_MAX || interrupt_pending(machine)) {
-			break;
-		}
-		due = core_next_event(machine);
+		waited = true;
 	}
 	return waited;
 }
