@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tensor.h"
+#include "tensor_lanes.h"
 #include "product_check_api.h"
 
 #define BLOCK BLOCK_ROWS
@@ -102,18 +103,6 @@ int64_t check_project(struct port *port, uint64_t weights, uint64_t rows, uint64
 
 /* --- features, on their way out -------------------------------------------------------------------------------------- */
 
-static void expect(const int8_t *features, const uint64_t *projection, uint64_t columns, uint64_t count,
-		   uint64_t *expected)
-{
-	for (uint64_t column = 0; column < columns; column += FEATURE_ATOM) {
-		for (uint64_t row = 0; row < count; row++, features += FEATURE_ATOM) {
-			for (unsigned i = 0; i < FEATURE_ATOM; i++) {
-				expected[row] += projection[column + i] * (uint64_t)(int64_t)features[i];
-			}
-		}
-	}
-}
-
 /* Between one layout of `groups` x `count` atoms and its tiles, one of which is `rows` rows from `first` on. */
 static bool move_tile(struct port *port, uint64_t tile, uint8_t *whole, uint64_t groups, uint64_t count, uint64_t first,
 		      uint64_t rows, bool out)
@@ -163,7 +152,7 @@ int64_t check_offer(struct port *port, uint64_t features, uint64_t columns, uint
 	weights = copy ? take(port, projection, width * sizeof *weights) : NULL;
 	result = weights ? calloc(count, sizeof *result) : NULL;
 	if (result) {
-		expect((const int8_t *)copy, weights, width, count, result);
+		lanes()->project_features((const int8_t *)copy, width / FEATURE_ATOM, count, weights, result);
 		if (move_tiles(port, staging, copy, width / FEATURE_ATOM, count, tile, true) &&
 		    guest_write(port, expected, result, count * sizeof *result)) {
 			status = TENSOR_OK;
@@ -177,20 +166,15 @@ int64_t check_offer(struct port *port, uint64_t features, uint64_t columns, uint
 
 /* --- sums, on their way back --------------------------------------------------------------------------------------- */
 
-static void find(const int32_t *sums, uint64_t rows, uint64_t count, uint64_t key, uint64_t first, uint64_t *found)
+/* The secret numbers of `rows` rows from number `first` on; NULL: the host has no memory. */
+static uint64_t *secrets_of(uint64_t key, uint64_t first, uint64_t rows)
 {
-	for (uint64_t row = 0; row < rows; row += SUM_ATOM) {
-		uint64_t secrets[SUM_ATOM];
+	uint64_t *secrets = malloc(rows * sizeof *secrets);
 
-		for (unsigned i = 0; i < SUM_ATOM; i++) {
-			secrets[i] = secret(key, first + row + i);
-		}
-		for (uint64_t m = 0; m < count; m++, sums += SUM_ATOM) {
-			for (unsigned i = 0; i < SUM_ATOM; i++) {
-				found[m] += secrets[i] * (uint64_t)(int64_t)sums[i];
-			}
-		}
+	for (uint64_t row = 0; secrets && row < rows; row++) {
+		secrets[row] = secret(key, first + row);
 	}
+	return secrets;
 }
 
 int64_t check_accept(struct port *port, uint64_t staging, uint64_t rows, uint64_t count, uint64_t tile, uint64_t key,
@@ -198,18 +182,21 @@ int64_t check_accept(struct port *port, uint64_t staging, uint64_t rows, uint64_
 {
 	uint64_t height = padded(rows), bytes = height * count * sizeof(int32_t);
 	int64_t status = TENSOR_ABORT;
+	uint64_t *secrets;
 	uint8_t *copy;
 
 	if (!sizes_fit(rows, TENSOR_MAX_ROWS, count, tile, sizeof(int32_t))) {
 		return TENSOR_INVALID;
 	}
 	copy = malloc(bytes);
-	if (copy && move_tiles(port, staging, copy, height / SUM_ATOM, count, tile, false)) {
-		find((const int32_t *)copy, height, count, key, first, found);
+	secrets = copy ? secrets_of(key, first, height) : NULL;
+	if (secrets && move_tiles(port, staging, copy, height / SUM_ATOM, count, tile, false)) {
+		lanes()->project_sums((const int32_t *)copy, height / SUM_ATOM, count, secrets, found);
 		if (guest_write(port, sums, copy, bytes)) {
 			status = TENSOR_OK;
 		}
 	}
+	drop(secrets, height * sizeof *secrets);
 	drop(copy, bytes);
 	return status;
 }

@@ -32,6 +32,13 @@ struct lanes {
 	void (*mix)(const float *weight, const float *const *value, size_t count, size_t head_width, float *mixed);
 	/* Scores become weights; their sum in *total. False: a score is not finite. */
 	bool (*weigh)(float *score, size_t count, float *total);
+	/*
+	 * Modulo 2^64, for product_check.c: found[m] += the dot product of a row's values with `factor`. Of sums
+	 * [groups][count][4], and of features [groups][count][16]; m counts within `count`.
+	 */
+	void (*project_sums)(const int32_t *sums, size_t groups, size_t count, const uint64_t *factor, uint64_t *found);
+	void (*project_features)(const int8_t *features, size_t groups, size_t count, const uint64_t *factor,
+				 uint64_t *found);
 };
 
 extern const struct lanes lanes_portable;

@@ -265,6 +265,80 @@ static bool weigh(float *score, size_t count, float *total)
 	return true;
 }
 
+typedef int32_t four_integers __attribute__((vector_size(16)));
+typedef int8_t four_bytes __attribute__((vector_size(4)));
+typedef uint64_t four_words __attribute__((vector_size(32)));
+typedef int64_t four_signed_words __attribute__((vector_size(32)));
+
+#define PROJECTED 8 /* rows whose sums stay in registers while all groups pass */
+
+static inline uint64_t sum_words(four_words words)
+{
+	return words[0] + words[1] + words[2] + words[3];
+}
+
+static inline four_words load_words(const uint64_t *source)
+{
+	four_words words;
+
+	memcpy(&words, source, sizeof words);
+	return words;
+}
+
+static inline four_words widened_integers(const int32_t *source)
+{
+	four_integers values;
+
+	memcpy(&values, source, sizeof values);
+	return (four_words)__builtin_convertvector(values, four_signed_words);
+}
+
+static inline four_words widened_bytes(const int8_t *source)
+{
+	four_bytes values;
+
+	memcpy(&values, source, sizeof values);
+	return (four_words)__builtin_convertvector(values, four_signed_words);
+}
+
+static void project_sums(const int32_t *sums, size_t groups, size_t count, const uint64_t *factor, uint64_t *found)
+{
+	for (size_t first = 0; first < count; first += PROJECTED) {
+		const size_t rows = count - first < PROJECTED ? count - first : PROJECTED;
+		four_words total[PROJECTED] = {0};
+
+		for (size_t group = 0; group < groups; group++) {
+			const four_words factors = load_words(factor + 4 * group);
+			const int32_t *source = sums + 4 * (group * count + first);
+
+			for (size_t row = 0; row < rows; row++) {
+				total[row] += widened_integers(source + 4 * row) * factors;
+			}
+		}
+		for (size_t row = 0; row < rows; row++) {
+			found[first + row] += sum_words(total[row]);
+		}
+	}
+}
+
+static void project_features(const int8_t *features, size_t groups, size_t count, const uint64_t *factor,
+			     uint64_t *found)
+{
+	for (size_t group = 0; group < groups; group++, factor += 16) {
+		const four_words factors[4] = {load_words(factor), load_words(factor + 4), load_words(factor + 8),
+					       load_words(factor + 12)};
+
+		for (size_t row = 0; row < count; row++, features += 16) {
+			four_words total = {0};
+
+			for (size_t i = 0; i < 4; i++) {
+				total += widened_bytes(features + 4 * i) * factors[i];
+			}
+			found[row] += sum_words(total);
+		}
+	}
+}
+
 const struct lanes LANES_TABLE = {
 	.name = LANES_NAME,
 	.dequantise = dequantise,
@@ -276,4 +350,6 @@ const struct lanes LANES_TABLE = {
 	.score = score,
 	.mix = mix,
 	.weigh = weigh,
+	.project_sums = project_sums,
+	.project_features = project_features,
 };
