@@ -278,8 +278,9 @@ def test_app_and_secure_world_both_get_on_and_every_sum_is_right() -> None:
     kernel = multiply(system, sets)
     usage = system.usage().npu
     assert (usage.jobs, kernel.processor.products) == (sets, 0)
-    assert usage.normal_jobs >= sets // 2
-    assert usage.recalls >= 1 and usage.switches >= 2 * usage.recalls
+    assert usage.recalls >= sets // 2 - 1  # each of them ended, or there were no second one
+    assert usage.normal_jobs >= usage.recalls and usage.switches >= 2 * usage.recalls
+    assert system.normal.share.state.forced == 0
     system.dispose()
 
 

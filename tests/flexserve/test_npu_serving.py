@@ -1,0 +1,54 @@
+"""A model served with the NPU: the tokens are the plain reference's, whoever drives it and whoever else uses it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nworld.npu_sandbox import NpuSandbox
+from sworld.npu import MAX_FAILURES
+from tests.flexserve.phone import PROMPT, SLOT, greedy, package, phone, reference
+from tests.sworld.test_npu import NeverAnswers, ReadsMemory, ReportsEarly, RunsTheFirstProgramOnly, Skips
+
+MODEL = 2
+TOKENS = 8
+RECALLS = (((1, 30),), ((3, 1),), ((2, 64), (5, 1_000_000)))
+
+
+@pytest.fixture(name="expected", scope="module")
+def _expected() -> tuple[int, ...]:
+    return greedy(reference(MODEL), TOKENS)
+
+
+@pytest.mark.parametrize("npu_app", [False, True])
+@pytest.mark.parametrize("recalls", [(), *RECALLS])
+def test_tokens_are_right_under_any_recall(
+    recalls: tuple[tuple[int, int], ...], npu_app: bool, expected: tuple[int, ...]
+) -> None:
+    system = phone(package(MODEL), npu_app=npu_app)
+    system.open(SLOT)
+    assert system.generate(PROMPT, TOKENS, recalls=recalls).tokens == expected
+    usage = system.usage().npu
+    assert usage.jobs > 0 and usage.macs > 0
+    assert (usage.normal_jobs > 0) == npu_app
+    system.dispose()
+
+
+@pytest.mark.parametrize("driver", [Skips, RunsTheFirstProgramOnly, ReportsEarly, ReadsMemory, NeverAnswers])
+def test_tokens_are_right_whatever_the_driver_does(driver: type[NpuSandbox], expected: tuple[int, ...]) -> None:
+    system = phone(package(MODEL), driver_context=driver)
+    system.open(SLOT)
+    assert system.generate(PROMPT, TOKENS).tokens == expected
+    assert system.secure.npu and system.secure.npu.state.failed == MAX_FAILURES
+    assert system.usage().npu.jobs == 0
+    system.dispose()
+
+
+def test_every_page_returns_and_the_npu_as_well() -> None:
+    system = phone(package(MODEL))
+    before = system.normal.pages.free_pages
+    system.open(SLOT)
+    system.generate(PROMPT, 3)
+    system.close()
+    assert system.normal.pages.free_pages == before
+    assert system.secure.npu and not system.secure.npu.state.owned
+    system.dispose()
