@@ -121,7 +121,8 @@ class Gate:
         return arrival if self._vmid in (None, self._core.vmid) else None
 
     def registers(self, count: int = RESULT_REGISTERS) -> Registers:
-        return tuple(self._core.x[index] for index in range(count))
+        x = self._core.x
+        return tuple([x[index] for index in range(count)])
 
     def outcome(self, arrival: Arrival) -> Registers:
         """How guest code ended: (arrival, ESR_EL1, FAR_EL1, x0-x7)."""
@@ -159,8 +160,9 @@ class Gate:
         self._resume(Site.IDLE)
 
     def _set(self, values: tuple[int, ...]) -> None:
+        x = self._core.x
         for index, value in enumerate(values):
-            self._core.x[index] = value
+            x[index] = value
 
     def _resume(self, site: Site) -> None:
         self._core.pc = self._sites[site]
