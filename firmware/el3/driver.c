@@ -144,9 +144,14 @@ void driver_pause(void)
 	stage2_leave_driver();
 }
 
+void driver_watch(void)
+{
+	deadline_for_driver(end);
+}
+
 void driver_go_on(void)
 {
 	end = counter() + time_left;
-	deadline_for_driver(end);
+	driver_watch();
 	stage2_enter_driver();
 }

@@ -14,6 +14,8 @@ struct smc_result driver_ready(const struct smc_args *args);
 void driver_fault(void);
 /* The driver, which is running, has had its time: DRIVER_CALL fails, as after a fault. False: it has not. */
 int driver_timed_out(void);
+/* Sets its deadline anew. */
+void driver_watch(void);
 /* It is interrupted, its time stands still; it goes on. */
 void driver_pause(void);
 void driver_go_on(void);

@@ -27,6 +27,10 @@ static void timer_fired(struct context *interrupted)
 	}
 	if (deadline_recall_due()) {
 		preempt(interrupted);
+	} else if (runs == WORLD_DRIVER) {
+		driver_watch();
+	} else {
+		deadline_for_secure(); /* what was owed has been paid since */
 	}
 }
 

@@ -161,6 +161,16 @@ def test_deadline_is_told_once(phone: Phone) -> None:
     assert phone.core.world is World.SECURE
 
 
+def test_deadline_of_what_was_paid_interrupts_nobody(phone: Phone) -> None:
+    """The timer was set when the secure world was entered, and nothing is owed when it fires."""
+    phone.lock()
+    phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
+    assert phone.status(abi.MEM_RELEASE, PAGE, 1) == Status.SUCCESS
+    plant(phone)
+    assert spin(phone, 8000) == "arrive_return"
+    assert (phone.core.world, planted(phone)) == (World.SECURE, True)
+
+
 def test_revocation_is_handled_above_the_interrupted_thread(phone: Phone) -> None:
     phone.lock()
     phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
