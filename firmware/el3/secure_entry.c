@@ -25,7 +25,9 @@ static void pass_arguments(struct context *to, const struct smc_args *args)
 
 static uint64_t pending(uint64_t reason)
 {
-	return reason | (interrupt_noted() ? PENDING_FIQ : 0) | (preempt_in_handler() ? PENDING_PREEMPTED : 0) | (ownership_revoked() ? PENDING_REVOKED : 0) | (recall_owed() ? PENDING_RECALL : 0) | npu_pending();
+	return reason | npu_pending() | (interrupt_noted() ? PENDING_FIQ : 0) |
+	       (preempt_in_handler() ? PENDING_PREEMPTED : 0) | (ownership_revoked() ? PENDING_REVOKED : 0) |
+	       (recall_owed() ? PENDING_RECALL : 0);
 }
 
 static struct smc_result enter(uint64_t reason, const struct smc_args *args)

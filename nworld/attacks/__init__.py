@@ -1,12 +1,13 @@
 """A hostile normal world: what it tries, between any two requests of a secure world that serves a model."""
 
-from . import calls, cpu, dma, package, recall, registers, tables
+from . import calls, cpu, dma, npu, package, recall, registers, tables
 from .registry import Attack, Moment
 
 ATTACKS: tuple[Attack, ...] = (
     *cpu.ATTACKS,
     *tables.ATTACKS,
     *dma.ATTACKS,
+    *npu.ATTACKS,
     *calls.ATTACKS,
     *recall.ATTACKS,
     *registers.ATTACKS,
