@@ -102,6 +102,7 @@ class SupervisedMachine(Machine):
     def _run_to_a_drivers_stop(self, until: int | None) -> Stop | Lost:
         end = NO_LIMIT if until is None else until
         while True:
+            self.events.drain()  # what the driver has just put into the stream comes before the pause
             self._pause_as_ordered()
             orders = self._supervisor.orders
             goal = orders.goal.instructions if orders.goal else NO_LIMIT
