@@ -11,13 +11,15 @@ held "pytest plugin: failure report, --update-golden, refusal in CI" tests/flexs
 held "Perfetto, Tarmac, drcov, LCOV, JSON" tests/flexserve/export
 
 # Seconds of the processor in one process, recorded and not in turn, the best of each.
-figure=$(cd "$root" && python3 - <<'PYTHON'
+for device in cpu npu; do
+	figure=$(cd "$root" && python3 - "$device" <<'PYTHON'
+import sys
 import time
 
 from flexserve.recipe import PlainStage, parse
 from flexserve.trace.record import record
 
-recipe = parse(["run", "--tokens", "64"])
+recipe = parse(["run", "--tokens", "64", "--device", sys.argv[1]])
 plain, recorded = [], []
 for _ in range(7):
     for seconds, work in ((plain, lambda: recipe.drive(PlainStage())), (recorded, lambda: record(recipe))):
@@ -27,7 +29,8 @@ for _ in range(7):
 cost = min(recorded) / min(plain) - 1
 print(f"{cost:.1%}", "pass" if cost < 0.10 else "fail")
 PYTHON
-)
-report "cost of recording, of the run's time (under 10 %)" "${figure% *}" "${figure#* }"
+	)
+	report "cost of recording, of the run's time, --device $device (under 10 %)" "${figure% *}" "${figure#* }"
+done
 
 verdict
