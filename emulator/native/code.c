@@ -14,12 +14,12 @@ void core_flush(struct machine *machine)
 }
 
 /* The engine finds code to forget by virtual address: for this look-up the fill hook maps every page to itself. */
-void core_forget_code(struct machine *machine, uint64_t address)
+void core_forget_code(struct machine *machine, uint64_t address, uint64_t bytes)
 {
 	machine->core.forgetting = true;
 	float_traps_forget(&machine->core);
 	uc_ctl_flush_tlb(machine->core.engine);
-	uc_ctl_remove_cache(machine->core.engine, address, address + PAGE_SIZE);
+	uc_ctl_remove_cache(machine->core.engine, address, address + bytes);
 	machine->core.forgetting = false;
 	uc_ctl_flush_tlb(machine->core.engine);
 }

@@ -66,6 +66,9 @@ unsigned pmu_hypervisor_trap(struct machine *machine);
 /* The level that takes a trap of such an access; 0: it is permitted, or none. */
 unsigned pmu_trap_target(struct machine *machine, const uc_arm64_cp_reg *reg, bool read);
 bool core_add_hooks(struct machine *machine);
+enum passed { PASSED_NOTHING, PASSED_SOME, PASSED_TO_WAIT /* behind a WFI */ };
+/* Instructions that only pass time, up to the limit, without the engine. */
+enum passed core_pass_time(struct machine *machine);
 /*
  * Call back, with `user`, before each instruction from `first` to `last`; the callback may stop the
  * engine there. Code translated before knows nothing of it: forget it first, and again when the hook is gone.

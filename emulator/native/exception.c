@@ -161,8 +161,7 @@ static void take_synchronous(struct machine *machine, unsigned target, uint64_t 
 	});
 }
 
-/* Where the page at address is, if it can be executed at this level: remembered until translation may have changed. */
-static const uint8_t *code_page(struct machine *machine, uint64_t page, unsigned level)
+const uint8_t *core_code_page(struct machine *machine, uint64_t page, unsigned level)
 {
 	struct fetched *fetched = &machine->core.fetched;
 	struct translation translation;
@@ -179,6 +178,7 @@ static const uint8_t *code_page(struct machine *machine, uint64_t page, unsigned
 		.page = page,
 		.level = level,
 		.physical = translation.address,
+		.non_secure = translation.non_secure,
 		.host = memory_at(machine, translation.address),
 	};
 	return fetched->host;
@@ -186,7 +186,7 @@ static const uint8_t *code_page(struct machine *machine, uint64_t page, unsigned
 
 bool read_instruction(struct machine *machine, uint64_t address, unsigned level, uint32_t *instruction)
 {
-	const uint8_t *host = code_page(machine, address & PAGE_MASK, level);
+	const uint8_t *host = core_code_page(machine, address & PAGE_MASK, level);
 
 	if (!host) {
 		return false;

@@ -247,6 +247,7 @@ struct fetched {
 	uint64_t page;
 	unsigned level;
 	uint64_t physical;
+	bool non_secure;
 	const uint8_t *host; /* NULL: none */
 };
 
@@ -362,7 +363,8 @@ void core_read_registers(struct machine *machine, const int *registers, uint64_t
 void core_store_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
 		       uint64_t value);
 const struct translation_registers *core_translation_registers(struct machine *machine);
-void core_forget_code(struct machine *machine, uint64_t address);
+/* Whatever it has translated that touches these bytes, at a physical address. */
+void core_forget_code(struct machine *machine, uint64_t address, uint64_t bytes);
 void core_flush(struct machine *machine); /* the engine's TLB, which merely caches ours */
 /* The block hook looks closer from now on, until nothing asks for it. */
 void core_call_attention(struct machine *machine);
@@ -428,6 +430,8 @@ uint64_t interrupt_status(struct machine *machine); /* ISR_EL1 */
 uint64_t interrupt_keep_virtual(struct machine *machine, uint64_t hcr);
 /* The syndrome of a load or store abort, at the level that would take it. */
 uint64_t abort_syndrome(const struct fault *fault, enum access access, bool same_level);
+/* Where the page at an address is, if it can be executed at this level: remembered until translation may have changed. */
+const uint8_t *core_code_page(struct machine *machine, uint64_t page, unsigned level);
 bool read_instruction(struct machine *machine, uint64_t address, unsigned level, uint32_t *instruction);
 
 /* --- loads and stores that the engine cannot perform itself ------------------------------------------------------------ */

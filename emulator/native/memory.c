@@ -55,7 +55,7 @@ void memory_written(struct machine *machine, uint64_t address, uint64_t bytes)
 		debug_accessed(machine, address, bytes, true);
 		if (memory->code[page / 64] >> page % 64 & 1) {
 			memory->code[page / 64] &= ~(UINT64_C(1) << page % 64);
-			core_forget_code(machine, address & PAGE_MASK);
+			core_forget_code(machine, address & PAGE_MASK, PAGE_SIZE);
 		}
 	}
 }

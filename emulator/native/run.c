@@ -5,8 +5,6 @@
 
 #include "core.h"
 
-#define NOP 0xd503201fu
-
 static struct sigaction previous_interrupt;
 
 volatile sig_atomic_t core_interrupted;
@@ -207,7 +205,7 @@ static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions
 	if (!translate(machine, start, ACCESS_FETCH, current_level(machine), &page, &unused)) {
 		return enter(machine); /* takes the abort */
 	}
-	core_forget_code(machine, page.address & PAGE_MASK);
+	core_forget_code(machine, page.address, instructions * 4 + 4);
 	if (!core_hook_code(machine, end, end, on_end_of_part, machine, &hook)) {
 		return UC_ERR_NOMEM;
 	}
@@ -215,40 +213,30 @@ static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions
 	error = enter(machine);
 	core->part_bytes = 0;
 	core_unhook_code(machine, hook);
-	core_forget_code(machine, page.address & PAGE_MASK);
+	core_forget_code(machine, page.address, instructions * 4 + 4);
 	return error;
 }
 
-/*
- * Kernels pass their time in blocks of NOPs, and devices are due in the middle of them: `instructions` of these need no
- * engine. False: others are among them, or somebody wants to see each.
- */
-static bool pass_over_nops(struct machine *machine, uint64_t pc, uint64_t instructions)
+static bool pass_time(struct machine *machine)
 {
-	const unsigned level = current_level(machine);
+	enum passed passed = core_pass_time(machine);
 
-	if (core_code_is_hooked() || instructions > PAGE_SIZE / 4) {
-		return false;
-	}
-	for (uint64_t i = 0; i < instructions; i++) {
-		uint32_t instruction;
-
-		if (!read_instruction(machine, pc + 4 * i, level, &instruction) || instruction != NOP) {
-			return false;
-		}
-	}
-	machine->core.instructions += instructions;
-	core_write_register(machine, REGISTER_PC, pc + 4 * instructions);
-	return true;
+	machine->core.held = passed == PASSED_SOME;
+	return passed != PASSED_NOTHING;
 }
 
 /* Up to the limit, to the exact instruction. */
 static uc_err run_engine(struct machine *machine)
 {
 	struct core *core = &machine->core;
-	uc_err error = enter(machine);
-	uint64_t pc = core_read_register(machine, REGISTER_PC);
+	uc_err error;
+	uint64_t pc;
 
+	if (pass_time(machine)) {
+		return UC_ERR_OK;
+	}
+	error = enter(machine);
+	pc = core_read_register(machine, REGISTER_PC);
 	if (error == UC_ERR_OK && core->held && !(pc & 3) && !core_must_stop(machine) && core->instructions < core->limit) {
 		uint64_t caught_at = core->caught_at;
 		uint64_t count = core->limit - core->instructions;
@@ -256,7 +244,7 @@ static uc_err run_engine(struct machine *machine)
 		if (caught_at && (caught_at - pc) / 4 < count) {
 			count = (caught_at - pc) / 4;
 		}
-		if (count && !pass_over_nops(machine, pc, count)) {
+		if (count && !pass_time(machine)) {
 			error = enter_part_of_block(machine, count);
 		}
 		core->caught_at = caught_at;

@@ -1,0 +1,113 @@
+"""Time that passes in NOPs, countdowns and WFI: as exact as any other instructions', with the engine or past it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from emulator.machine import Machine, StopReason
+from emulator.memory_map import DRAM_BASE, MIB, DramLayout
+from emulator.native import ffi, lib
+
+NOP, ADD, WFI = 0xD503201F, 0x91000400, 0xD503207F  # ADD x0, x0, #1
+SUBS_X1, SUBS_X2 = 0xF1000421, 0xF1000442  # SUBS Xn, Xn, #1
+NOPS = 300
+NOWHERE = DRAM_BASE + 8 * MIB  # a breakpoint here has every instruction looked at, so that all go through the engine
+
+
+def branch_not_equal(offset: int) -> int:
+    return 0x5400_0001 | (offset & 0x7FFFF) << 5
+
+
+def branch_zero(register: int, offset: int) -> int:
+    return 0xB400_0000 | (offset & 0x7FFFF) << 5 | register
+
+
+def branch(offset: int) -> int:
+    return 0x1400_0000 | offset & 0x3FFFFFF
+
+
+SLED = [*[NOP] * NOPS, ADD, *[NOP] * NOPS, WFI]
+LOOPS = [
+    branch_zero(1, 5),  # over the first loop
+    *[NOP] * 2,
+    SUBS_X1,
+    branch_not_equal(-3),
+    branch_zero(2, 3),
+    SUBS_X2,
+    branch_not_equal(-1),
+    ADD,
+    branch(3),
+    *[ADD] * 2,  # branched over
+    SUBS_X1,  # 0 - 1: all flags but Z change
+    NOP,
+    WFI,
+    branch(-1),
+]
+
+
+@contextmanager
+def board(code: list[int]) -> Iterator[Machine]:
+    """At EL3, before ``code``."""
+    machine = Machine(DramLayout(64 * MIB))
+    region = ffi.new("struct tzasc_region *")
+    region.base, region.top, region.enabled = 0, (1 << 44) - 1, True
+    region.secure_read = region.secure_write = True
+    region.normal_read = region.normal_write = 0xFFFF
+    lib.tzasc_set_region(machine.native, 0, region)
+    lib.tzasc_set_control(machine.native, True, True)
+    machine.write_physical(DRAM_BASE, b"".join(word.to_bytes(4, "little") for word in code))
+    machine.reset(DRAM_BASE)
+    yield machine
+    machine.close()
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 299, 300, 301, 302, 450, 600])
+def test_every_stop_is_at_its_instruction(step: int) -> None:
+    with board(SLED) as machine:
+        begun = machine.instructions
+        for end in range(step, 2 * NOPS + 1, step):
+            stop = machine.run(begun + end)
+            assert stop.reason is StopReason.BUDGET
+            assert machine.instructions - begun == end
+            assert machine.core.pc == DRAM_BASE + 4 * end
+        stop = machine.run()
+        assert (stop.reason, stop.pc) == (StopReason.WFI, DRAM_BASE + 4 * (2 * NOPS + 1))
+        assert machine.instructions - begun == 2 * NOPS + 2
+        assert machine.core.x[0] == 1
+
+
+def states(step: int, turns: tuple[int, int], *, by_engine: bool) -> list[tuple[int, ...]]:
+    """Registers, flags and time at every stop of a run through the loops."""
+    found = []
+    with board(LOOPS) as machine:
+        if by_engine:
+            machine.stops.break_at(NOWHERE)
+        machine.core.x[1], machine.core.x[2] = turns
+        reason = StopReason.BUDGET
+        while reason is StopReason.BUDGET:
+            stop = machine.run(machine.instructions + step)
+            reason = stop.reason
+            core = machine.core
+            found.append((machine.instructions, core.pc, core.pstate, core.x[0], core.x[1], core.x[2], reason))
+        machine.stops.clear()
+    return found
+
+
+@pytest.mark.parametrize("turns", [(0, 0), (1, 1), (2, 0), (0, 5), (9, 31), (40, 3)])
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 17, 1000])
+def test_loops_end_as_the_engine_would_end_them(step: int, turns: tuple[int, int]) -> None:
+    past_engine = states(step, turns, by_engine=False)
+    assert past_engine == states(step, turns, by_engine=True)
+    assert past_engine[-1][-1] is StopReason.WFI
+    assert past_engine[-1][3] == 1
+
+
+def test_a_page_that_cannot_be_fetched_aborts() -> None:
+    """NOPs that the filter withholds are not executed."""
+    with board(SLED) as machine:
+        lib.tzasc_set_control(machine.native, False, True)  # gates closed
+        with pytest.raises(Exception, match="faults for ever"):
+            machine.run(machine.instructions + 10)
