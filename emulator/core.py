@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emulator.native import ffi, lib
-from emulator.world import World
+from emulator.world import World, world_of
 
 if TYPE_CHECKING:
     from emulator.native._native import Machine as NativeMachine
 
 _SP, _PC, _PSTATE = 31, 32, 33
+GENERAL_REGISTERS = 31
 
 # op0, op1, CRn, CRm, op2 (Arm ARM D19)
 SYSTEM_REGISTERS = {
@@ -80,20 +81,27 @@ SYSTEM_REGISTERS = {
 }
 
 
-_WORLDS = (World(0), World(1))
-
-
 class GeneralRegisters:
     """x0 to x30 by index."""
 
     def __init__(self, machine: NativeMachine) -> None:
         self._machine = machine
+        self._values = ffi.new("uint64_t[]", GENERAL_REGISTERS)
 
     def __getitem__(self, index: int) -> int:
         return int(lib.core_read_register(self._machine, index))
 
     def __setitem__(self, index: int, value: int) -> None:
         lib.core_write_register(self._machine, index, value)
+
+    def first(self, count: int) -> tuple[int, ...]:
+        """x0 and on, ``count`` of them."""
+        lib.core_read_first(self._machine, self._values, count)
+        return tuple(ffi.unpack(self._values, count))
+
+    def set_first(self, values: tuple[int, ...]) -> None:
+        """x0 and on."""
+        lib.core_write_first(self._machine, values, len(values))
 
 
 class Core:
@@ -131,12 +139,12 @@ class Core:
     @property
     def world(self) -> World:
         """Security state below EL3, by SCR_EL3.NS; EL3 itself is secure whatever this says."""
-        return _WORLDS[self.read_sysreg("SCR_EL3") & 1]
+        return world_of(self.context)
 
     @property
-    def vmid(self) -> int:
-        """Whose stage-2 table NS-EL1 is behind."""
-        return self.read_sysreg("VTTBR_EL2") >> 48
+    def context(self) -> int:
+        """`world` and, of the normal world's EL1, the VMID of its stage-2 table: see `emulator.world`."""
+        return int(lib.core_context(self._machine))
 
     def read_sysreg(self, name: str) -> int:
         return int(lib.core_read_sysreg(self._machine, *SYSTEM_REGISTERS[name]))

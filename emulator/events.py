@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from emulator.native import ffi, lib
-from emulator.world import World
 
 if TYPE_CHECKING:
     from emulator.native._native import Machine as NativeMachine
@@ -61,16 +60,6 @@ class Filter(enum.IntEnum):
 
 _KINDS = {int(kind): kind for kind in EventKind}
 AT_THE_END_OF_A_CALL = (EventKind.SMC_RETURN, EventKind.OWNERSHIP)
-
-
-def world_of(context: int) -> World:
-    """The world of an event's context."""
-    return World(context & 1)
-
-
-def vmid_of(context: int) -> int:
-    """VTTBR_EL2.VMID of a context of the normal world; 0 of the secure world's."""
-    return context >> lib.EVENT_VMID_SHIFT
 
 
 class Event(NamedTuple):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import enum
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emulator.core import Core
 from emulator.debug.syndrome import describe_syndrome
@@ -50,8 +49,7 @@ class StopReason(enum.IntEnum):
     EVENT = lib.STOP_AT_EVENT
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """``pc`` is that of the WFI, or of the next instruction; ``access`` is what met a watchpoint."""
 
     reason: StopReason

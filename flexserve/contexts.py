@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.events import vmid_of, world_of
+from emulator.world import vmid_of, world_of
 from monitor.abi import Vmid
 
 SENTENCE_NAMES = {"secure": "the secure world", "normal": "the normal world", "driver": "the driver context"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emulator.devices.smmu_structures import EventCode
-from emulator.events import Event, EventKind, EventStream, Filter, world_of
+from emulator.events import Event, EventKind, EventStream, Filter
 from emulator.memory_map import PAGE_SIZE
-from emulator.world import World
+from emulator.world import World, world_of
 from monitor import abi
 from monitor.services.messages import ServiceStatus
 

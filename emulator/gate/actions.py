@@ -7,23 +7,20 @@ so a flow is replayed by sending the same values again.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Registers: TypeAlias = tuple[int, ...]
 Argument: TypeAlias = "int | float | bytes | str | tuple[Argument, ...]"
 
 
-@dataclass(frozen=True)
-class Smc:
+class Smc(NamedTuple):
     """SMC #0 with x0 = ``function`` and x1.. = ``arguments`` (at most 7; the rest of x1-x7 are zero)."""
 
     function: int
     arguments: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Tlbi:
+class Tlbi(NamedTuple):
     """TLBI VALE1IS of ``operand`` = VA >> 12 | ASID << 48, or VMALLE1IS for ``ALL_ENTRIES``, with its barriers."""
 
     operand: int
@@ -32,42 +29,36 @@ class Tlbi:
 ALL_ENTRIES = 0xFFFF_FFFF_FFFF_FFFF
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """WFI: guest time moves to the next event of a device."""
 
 
-@dataclass(frozen=True)
-class Counter:
+class Counter(NamedTuple):
     """CNTPCT_EL0."""
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(NamedTuple):
     """Copy ``size`` bytes of normal memory from virtual address ``va``."""
 
     va: int
     size: int
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(NamedTuple):
     """Copy ``data`` to virtual address ``va``."""
 
     va: int
     data: bytes
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """One device access of ``width`` bytes (1, 2, 4 or 8)."""
 
     va: int
     width: int
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(NamedTuple):
     """One device access of ``width`` bytes (1, 2, 4 or 8)."""
 
     va: int
@@ -75,8 +66,7 @@ class Store:
     value: int
 
 
-@dataclass(frozen=True)
-class AccessAll:
+class AccessAll(NamedTuple):
     """Device accesses of 4 bytes in this order: (address, value) is a store, (address, None) a load.
 
     The reply holds what the loads gave. An abort ends the list; what came before it has happened.
@@ -85,23 +75,20 @@ class AccessAll:
     accesses: tuple[tuple[int, int | None], ...]
 
 
-@dataclass(frozen=True)
-class Compute:
+class Compute(NamedTuple):
     """A declared native computation over virtual addresses; its result is one small integer."""
 
     name: str
     arguments: tuple[Argument, ...] = ()
 
 
-@dataclass(frozen=True)
-class Charge:
+class Charge(NamedTuple):
     """Nothing but guest time: ``instructions`` in the busy loop."""
 
     instructions: int
 
 
-@dataclass(frozen=True)
-class Execute:
+class Execute(NamedTuple):
     """Run guest code at ``address`` with x0.. = ``arguments`` until it reaches the probe's end or faults at EL1.
 
     The reply is (arrival, ESR_EL1, FAR_EL1, x0-x7); arrival is a place in ``Arrival``'s order.
@@ -111,8 +98,7 @@ class Execute:
     arguments: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(NamedTuple):
     """Something an app shows to its user; it leaves the guest and nothing comes back."""
 
     kind: str

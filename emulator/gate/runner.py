@@ -1,8 +1,9 @@
 """Performs the actions of one kernel's flows at its gate, and makes each cost what it costs.
 
 An action through the port is performed at once; then the gate spins for its cost, in stays of at most ``MAX_CHARGE``
-instructions, and only then does the flow go on. So guest time, deadlines and (later) interrupts see Python work. What
-costs less than ``MIN_STAY`` is paid together with what follows it: a stay costs the host more than that.
+instructions, and only then does the flow go on. So guest time, deadlines and interrupts see Python work. What costs
+less than ``MIN_STAY`` is paid together with what follows it, before the next SMC or WFI at the latest: a stay of its own
+costs the host more than that.
 """
 
 from __future__ import annotations
@@ -76,6 +77,13 @@ class Runner:
         self._reply: Reply | PortAbort = None
         self._reply_in_registers = False
         self.executing = False
+        self._leaving: dict[type, Callable[..., None]] = {
+            Smc: self._smc, Wait: self._wait, Tlbi: self._tlbi, Execute: self._execute,
+        }  # fmt: skip
+        self._performing: dict[type, Callable[..., int]] = {
+            Read: self._read, Write: self._write, Load: self._load, Store: self._store, AccessAll: self._access_all,
+            Counter: self._counter, Charge: self._charge, Compute: self._compute, Notice: self._notice,
+        }  # fmt: skip
 
     def start(self, name: str, flow: FlowFactory, arguments: tuple[Argument, ...] = ()) -> Thread:
         """Make a thread; ``resume`` runs it."""
@@ -137,68 +145,78 @@ class Runner:
                 self._forget()
                 self._finished(thread)
                 return
-            self._reply, self._reply_in_registers = None, False
-            match action:
-                case Smc(function, arguments):
-                    self._reply_in_registers = True
-                    self.gate.smc(function, arguments)
-                    return
-                case Tlbi(operand):
-                    self.gate.tlbi(operand)
-                    return
-                case Wait():
-                    self.gate.idle()
-                    return
-                case Execute(address, arguments):
-                    self.executing = True
-                    self.gate.execute(address, arguments)
-                    return
-                case Notice():
-                    self._show(action)
-                    value = None
-                case _:
-                    self._carried += self._perform(action)
-                    if self._carried >= costs.MIN_STAY or isinstance(action, Charge):
-                        self._debt, self._carried = self._carried, 0
-                        self._pay()
-                        return
-                    value = self._reply
+            kind = type(action)
+            self._reply, self._reply_in_registers = None, kind is Smc
+            if leave := self._leaving.get(kind):
+                leave(action)
+                return
+            try:
+                self._carried += self._performing[kind](action)
+            except PortAbort as abort:
+                self._reply = abort
+                self._carried += costs.PORT_ACCESS
+            if self._carried >= costs.MIN_STAY or kind is Charge:
+                self._debt, self._carried = self._carried, 0
+                self._pay()
+                return
+            value = self._reply
 
-    def _perform(self, action: Read | Write | Load | Store | AccessAll | Compute | Charge | Counter) -> int:
-        """Do ``action``, keep its result for the flow, and return its cost in instructions."""
-        try:
-            match action:
-                case Read(va, size):
-                    self._reply = self._port.read(va, size)
-                    return costs.copy(size)
-                case Write(va, data):
-                    self._port.write(va, data)
-                    return costs.copy(len(data))
-                case Load() | Store() | AccessAll():
-                    return self._access(action)
-                case Counter():
-                    self._reply = self._clock()
-                    return costs.COUNTER_READ
-                case Charge(instructions):
-                    return instructions
-                case Compute(name, arguments):
-                    operation = self._operations[name]
-                    self._reply = operation.run(self._port, *arguments)
-                    return operation.cost(*arguments)
-        except PortAbort as abort:
-            self._reply = abort
-            return costs.PORT_ACCESS
+    # Actions that leave the gate. An SMC and a WFI are preceded by the time that is owed.
 
-    def _access(self, action: Load | Store | AccessAll) -> int:
-        match action:
-            case Load(va, width):
-                self._reply = self._port.load(va, width)
-            case Store(va, width, value):
-                self._port.store(va, width, value)
-            case AccessAll(accesses):
-                self._reply = self._port.access_all(accesses)
-                return costs.MMIO_ACCESS * len(accesses)
+    def _smc(self, action: Smc) -> None:
+        self.gate.smc(action.function, action.arguments, self._settled())
+
+    def _wait(self, _: Wait) -> None:
+        self.gate.wait(self._settled())
+
+    def _tlbi(self, action: Tlbi) -> None:
+        self.gate.tlbi(action.operand)
+
+    def _execute(self, action: Execute) -> None:
+        self.executing = True
+        self.gate.execute(action.address, action.arguments)
+
+    def _settled(self) -> int:
+        carried, self._carried = self._carried, 0
+        return carried
+
+    # Actions that are performed at once: each keeps its result for the flow and returns its cost in instructions
+
+    def _read(self, action: Read) -> int:
+        self._reply = self._port.read(action.va, action.size)
+        return costs.copy(action.size)
+
+    def _write(self, action: Write) -> int:
+        self._port.write(action.va, action.data)
+        return costs.copy(len(action.data))
+
+    def _load(self, action: Load) -> int:
+        self._reply = self._port.load(action.va, action.width)
         return costs.MMIO_ACCESS
+
+    def _store(self, action: Store) -> int:
+        self._port.store(action.va, action.width, action.value)
+        return costs.MMIO_ACCESS
+
+    def _access_all(self, action: AccessAll) -> int:
+        self._reply = self._port.access_all(action.accesses)
+        return costs.MMIO_ACCESS * len(action.accesses)
+
+    def _counter(self, _: Counter) -> int:
+        self._reply = self._clock()
+        return costs.COUNTER_READ
+
+    def _charge(self, action: Charge) -> int:
+        return action.instructions
+
+    def _compute(self, action: Compute) -> int:
+        operation = self._operations[action.name]
+        self._reply = operation.run(self._port, *action.arguments)
+        return operation.cost(*action.arguments)
+
+    def _notice(self, action: Notice) -> int:
+        self._show(action)
+        return 0
 
     def _pay(self) -> None:
         stay = min(self._debt, costs.MAX_CHARGE)

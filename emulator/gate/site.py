@@ -10,21 +10,22 @@ import enum
 from collections.abc import Mapping
 from typing import Protocol
 
-from emulator.world import World
+from emulator.world import World, vmid_of, world_of
 
 from .actions import Registers
 
 RESULT_REGISTERS = 8
 ARGUMENT_REGISTERS = 8
+DELAY_REGISTER = 8  # and the one after it: gate.S, pass_time
 
 
 class Site(enum.Enum):
     """Where the core is resumed."""
 
-    SMC = "gate_smc"
+    SMC = "gate_call"
     BUSY = "gate_busy"
     TLBI = "gate_tlbi"
-    IDLE = "gate_idle"
+    WAIT = "gate_wait"
     TOUCH = "gate_touch"
 
 
@@ -62,10 +63,7 @@ class Core(Protocol):
     def x(self) -> CoreRegisters: ...
 
     @property
-    def world(self) -> World: ...
-
-    @property
-    def vmid(self) -> int: ...
+    def context(self) -> int: ...
 
     def read_sysreg(self, name: str) -> int: ...
 
@@ -76,6 +74,10 @@ class CoreRegisters(Protocol):
     def __getitem__(self, index: int, /) -> int: ...
 
     def __setitem__(self, index: int, value: int, /) -> None: ...
+
+    def first(self, count: int) -> Registers: ...
+
+    def set_first(self, values: Registers) -> None: ...
 
 
 class GateFault(Exception):
@@ -116,36 +118,43 @@ class Gate:
     def arrival(self, pc: int) -> Arrival | None:
         """The arrival a stop at ``pc`` means to this gate; None if the core stands elsewhere."""
         arrival = self._arrivals.get(pc)
-        if not arrival or self._core.world is not self.world:
+        if not arrival:
             return None
-        return arrival if self._vmid in (None, self._core.vmid) else None
+        context = self._core.context
+        if world_of(context) is not self.world or self._vmid not in (None, vmid_of(context)):
+            return None
+        return arrival
 
     def registers(self, count: int = RESULT_REGISTERS) -> Registers:
-        x = self._core.x
-        return tuple([x[index] for index in range(count)])
+        return self._core.x.first(count)
 
     def outcome(self, arrival: Arrival) -> Registers:
         """How guest code ended: (arrival, ESR_EL1, FAR_EL1, x0-x7)."""
         syndromes = (self._core.read_sysreg(name) for name in ("ESR_EL1", "FAR_EL1"))
         return (arrival.number, *syndromes, *self.registers())
 
-    def smc(self, function: int, arguments: tuple[int, ...]) -> None:
+    def smc(self, function: int, arguments: tuple[int, ...], delay: int = 0) -> None:
+        """After ``delay`` instructions."""
         if len(arguments) >= ARGUMENT_REGISTERS:
             raise ValueError(f"SMC {function:#x} has {len(arguments)} arguments, x1-x7 hold 7")
-        self._set((function, *arguments, *[0] * (ARGUMENT_REGISTERS - 1 - len(arguments))))
+        unused = (0,) * (ARGUMENT_REGISTERS - 1 - len(arguments))
+        self._core.x.set_first((function, *arguments, *unused, *_turns(delay)))
         self._resume(Site.SMC)
 
     def execute(self, address: int, arguments: tuple[int, ...]) -> None:
         """Guest code outside the gate."""
-        self._set(arguments)
+        self._core.x.set_first(arguments)
         self._core.pc = address
 
     def spin(self, instructions: int) -> None:
         """At least two; an odd count is rounded up."""
-        turns = max(0, -(-(instructions - INSTRUCTIONS_AROUND_TURNS) // INSTRUCTIONS_PER_TURN))
-        long_turns, rest = divmod(turns * INSTRUCTIONS_PER_TURN, INSTRUCTIONS_PER_LONG_TURN)
-        self._core.x[0], self._core.x[1] = long_turns, rest // INSTRUCTIONS_PER_TURN
+        self._delay(instructions)
         self._resume(Site.BUSY)
+
+    def wait(self, delay: int = 0) -> None:
+        """WFI, after ``delay`` instructions; arrives as IDLE."""
+        self._delay(delay)
+        self._resume(Site.WAIT)
 
     def tlbi(self, operand: int) -> None:
         self._core.x[0] = operand
@@ -156,13 +165,15 @@ class Gate:
         self._core.x[0] = address
         self._resume(Site.TOUCH)
 
-    def idle(self) -> None:
-        self._resume(Site.IDLE)
-
-    def _set(self, values: tuple[int, ...]) -> None:
-        x = self._core.x
-        for index, value in enumerate(values):
-            x[index] = value
+    def _delay(self, instructions: int) -> None:
+        self._core.x[DELAY_REGISTER], self._core.x[DELAY_REGISTER + 1] = _turns(instructions)
 
     def _resume(self, site: Site) -> None:
         self._core.pc = self._sites[site]
+
+
+def _turns(instructions: int) -> tuple[int, int]:
+    """Long and short turns of a gate's loops that take so long, with what is around them."""
+    turns = max(0, -(-(instructions - INSTRUCTIONS_AROUND_TURNS) // INSTRUCTIONS_PER_TURN))
+    long_turns, rest = divmod(turns * INSTRUCTIONS_PER_TURN, INSTRUCTIONS_PER_LONG_TURN)
+    return long_turns, rest // INSTRUCTIONS_PER_TURN

@@ -8,8 +8,7 @@ steps, because they share the kernel's state; it is cut whenever no thread is li
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from emulator.world_port import PortAbort
 
@@ -21,8 +20,7 @@ Result: TypeAlias = "Registers | bytes | int | None"
 FlowFactory: TypeAlias = Callable[..., Flow[Result]]
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(NamedTuple):
     """One step: what ``thread`` got for its last action (the first step starts it with None)."""
 
     thread: int

@@ -79,6 +79,11 @@ bool core_wait_for_npu(struct machine *machine);
 void core_halt(struct machine *machine);                          /* called by a device: stop the machine */
 uint64_t core_read_register(struct machine *machine, unsigned index); /* 0..30 x, 31 sp, 32 pc, 33 pstate */
 void core_write_register(struct machine *machine, unsigned index, uint64_t value);
+/* x0 to x(count - 1). */
+void core_read_first(struct machine *machine, uint64_t *values, unsigned count);
+void core_write_first(struct machine *machine, const uint64_t *values, unsigned count);
+/* The context below EL3, as events tell it: SCR_EL3.NS and, for the normal world, VTTBR_EL2.VMID. */
+uint64_t core_context(struct machine *machine);
 void core_read_vector(struct machine *machine, unsigned index, uint64_t *low, uint64_t *high);
 void core_write_vector(struct machine *machine, unsigned index, uint64_t low, uint64_t high);
 uint64_t core_read_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2);

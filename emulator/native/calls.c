@@ -9,7 +9,7 @@ uint64_t core_longest_call(struct machine *machine)
 	return longest;
 }
 
-uint64_t core_event_world(struct machine *machine)
+uint64_t core_context(struct machine *machine)
 {
 	const struct translation_registers *registers = core_translation_registers(machine);
 
@@ -22,7 +22,7 @@ void core_smc_arrived(struct machine *machine, unsigned level)
 
 	event(machine, EVENT_SMC, core_read_register(machine, 0), core_read_register(machine, 1),
 	      core_read_register(machine, 2), core_read_register(machine, 3), core_read_register(machine, 4),
-	      core_read_register(machine, 5), level, core_event_world(machine));
+	      core_read_register(machine, 5), level, core_context(machine));
 	core->in_call = core->watch_calls;
 	core->call_start = core->instructions;
 	if (core->in_call) {
@@ -51,7 +51,7 @@ void core_watch_return(struct machine *machine)
 	core->longest_call = length > core->longest_call ? length : core->longest_call;
 	event(machine, EVENT_SMC_RETURN, core_read_register(machine, 0), core_read_register(machine, 1),
 	      core_read_register(machine, 2), core_read_register(machine, 3), core_read_register(machine, 4),
-	      core_read_register(machine, 5), level, core_event_world(machine));
+	      core_read_register(machine, 5), level, core_context(machine));
 }
 
 void core_watch_calls(struct machine *machine, bool watch)

@@ -93,7 +93,7 @@ static void report(struct machine *machine, const struct exception *exception, u
 {
 	event(machine, EVENT_EXCEPTION, exception->syndrome, exception->has_far ? exception->far : 0,
 	      exception->return_address, level, exception->target, exception->has_ipa ? exception->ipa : 0,
-	      exception->vector, core_event_world(machine));
+	      exception->vector, core_context(machine));
 }
 
 void exception_take(struct machine *machine, const struct exception *exception)

@@ -370,8 +370,6 @@ void core_flush(struct machine *machine); /* the engine's TLB, which merely cach
 void core_call_attention(struct machine *machine);
 void core_set_line(struct machine *machine, enum interrupt_line line, bool level);
 void core_smc_arrived(struct machine *machine, unsigned level);
-/* The context below EL3, as events tell it: SCR_EL3.NS and, for the normal world, VTTBR_EL2.VMID. */
-uint64_t core_event_world(struct machine *machine);
 void core_entered_el3(struct machine *machine);
 /* HLT #0xF000 at pc counts as executed; the run stops behind it. */
 void core_semihosting_called(struct machine *machine, uint64_t pc);

@@ -44,6 +44,30 @@ void core_write_register(struct machine *machine, unsigned index, uint64_t value
 	uc_reg_write(machine->core.engine, engine_register(index), &value);
 }
 
+void core_read_first(struct machine *machine, uint64_t *values, unsigned count)
+{
+	int registers[31];
+	void *pointers[31];
+
+	for (unsigned i = 0; i < count; i++) {
+		registers[i] = engine_register(i);
+		pointers[i] = &values[i];
+	}
+	uc_reg_read_batch(machine->core.engine, registers, pointers, (int)count);
+}
+
+void core_write_first(struct machine *machine, const uint64_t *values, unsigned count)
+{
+	int registers[31];
+	const void *pointers[31];
+
+	for (unsigned i = 0; i < count; i++) {
+		registers[i] = engine_register(i);
+		pointers[i] = &values[i];
+	}
+	uc_reg_write_batch(machine->core.engine, registers, (void *const *)(void *)pointers, (int)count);
+}
+
 void core_read_vector(struct machine *machine, unsigned index, uint64_t *low, uint64_t *high)
 {
 	uint64_t value[2] = {0};

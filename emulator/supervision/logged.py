@@ -27,12 +27,22 @@ class LoggedRegisters(GeneralRegisters):
     def __setitem__(self, index: int, value: int) -> None:
         self._log.perform(super().__setitem__, index, value)
 
+    def first(self, count: int) -> tuple[int, ...]:
+        return self._log.learn(super().first, count)
+
+    def set_first(self, values: tuple[int, ...]) -> None:
+        self._log.perform(super().set_first, values)
+
 
 class LoggedCore(Core):
     def __init__(self, machine: NativeMachine, log: Log) -> None:
         super().__init__(machine)
         self.x = LoggedRegisters(machine, log)
         self._log = log
+
+    @property
+    def context(self) -> int:
+        return self._log.learn(lambda: super(LoggedCore, self).context)
 
     def read_sysreg(self, name: str) -> int:
         return self._log.learn(super().read_sysreg, name)

@@ -11,6 +11,19 @@
 	b	\name
 	.endm
 
+	.macro	pass_time		/* x8: turns of GATE_LONG_TURN instructions, x9: of two; both are zero behind it */
+	cbz	x8, 2f
+1:	.rept	GATE_LONG_TURN - 2	/* one long block: time passes in as few steps of the host as possible */
+	nop
+	.endr
+	subs	x8, x8, #1
+	b.ne	1b
+2:	cbz	x9, 4f
+3:	subs	x9, x9, #1
+	b.ne	3b
+4:
+	.endm
+
 	.section .text.start, "ax"
 	.global gate_start
 gate_start:				/* x0, x1: bounds of its memory; x2: number of the world or context; MMU off */
@@ -42,23 +55,18 @@ gate_start:				/* x0, x1: bounds of its memory; x2: number of the world or conte
 	.ltorg
 
 	.section .text, "ax"
+	.global gate_call
+gate_call:				/* x0-x7: the call, x8, x9: time before it */
+	pass_time
 	.global gate_smc
-gate_smc:				/* x0-x7: the call */
+gate_smc:
 	smc	#0
 	b	arrive_return
 
 	.global gate_busy
-gate_busy:				/* x0: turns of GATE_LONG_TURN instructions, x1: of two */
-	cbz	x0, 2f
-1:	.rept	GATE_LONG_TURN - 2	/* one long block: time passes in as few steps of the host as possible */
-	nop
-	.endr
-	subs	x0, x0, #1
-	b.ne	1b
-2:	cbz	x1, 4f
-3:	subs	x1, x1, #1
-	b.ne	3b
-4:	b	arrive_return
+gate_busy:				/* x8, x9: time */
+	pass_time
+	b	arrive_return
 
 	.global gate_tlbi
 gate_tlbi:				/* x0: the operand of TLBI VALE1IS, all ones: every entry */
@@ -77,6 +85,9 @@ gate_touch:				/* x0: where to load from, to take the abort that its kernel's po
 	ldrb	w0, [x0]
 	b	arrive_return
 
+	.global gate_wait
+gate_wait:				/* x8, x9: time before it */
+	pass_time
 	arrival	gate_idle
 	.global registers_done		/* registers_smc, of probe/registers.S, is one more site */
 registers_done:

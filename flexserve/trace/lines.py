@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from emulator.debug.syndrome import describe_syndrome, exception_class
 from emulator.devices.smmu_structures import EventCode, Opcode
-from emulator.events import Event, EventKind, Filter, vmid_of
+from emulator.events import Event, EventKind, Filter
 from emulator.memory_map import DramLayout, Nsaid, StreamId
-from emulator.world import World
+from emulator.world import World, vmid_of
 from monitor import abi
 
 from . import names

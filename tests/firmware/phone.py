@@ -20,7 +20,7 @@ from emulator.memory_map import (
     PROBE_IMAGE_BASE,
     DramLayout,
 )
-from emulator.world import World
+from emulator.world import World, vmid_of
 from firmware.build import ELF_FOLDER, image_path
 from monitor import abi
 from monitor.abi import Call
@@ -86,7 +86,7 @@ class Phone:
     @property
     def in_driver(self) -> bool:
         """Whether the core stands in the driver context, not in the normal world."""
-        return self.core.world is World.NORMAL and self.core.vmid == abi.Vmid.DRIVER
+        return vmid_of(self.core.context) == abi.Vmid.DRIVER
 
     @property
     def gate_base(self) -> int:
@@ -166,7 +166,7 @@ class Phone:
 
     def wait(self, ticks: int) -> None:
         """Spend guest time in the busy loop."""
-        self.core.x[0], self.core.x[1] = -(-ticks // INSTRUCTIONS_PER_LONG_TURN), 0
+        self.core.x[8], self.core.x[9] = -(-ticks // INSTRUCTIONS_PER_LONG_TURN), 0
         self.core.pc = self.gate("gate_busy")
         assert self.run() == "arrive_return"
 

@@ -94,7 +94,7 @@ def interrupted(phone: Phone) -> None:
     phone.lock()
     phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
     phone.enter(World.SECURE)
-    phone.core.x[0], phone.core.pc = 1 << 40, phone.gate("gate_busy")
+    phone.core.x[8], phone.core.pc = 1 << 40, phone.gate("gate_busy")
     assert phone.run() == "arrive_return"
     assert phone.core.world is World.NORMAL
 

@@ -20,7 +20,7 @@ from emulator.memory_map import (
     UART0,
     DramLayout,
 )
-from emulator.world import World
+from emulator.world import World, vmid_of
 from monitor import abi
 from monitor.abi import Call, Status
 from monitor.view import DRIVER_ROOT
@@ -198,7 +198,7 @@ def test_refusal_is_stage_2s_and_goes_to_el3(phone: Phone) -> None:
 
 
 def spin(phone: Phone) -> str:
-    phone.core.x[0] = 1 << 40
+    phone.core.x[8] = 1 << 40
     phone.core.pc = phone.gate("gate_busy")
     return phone.run()
 
@@ -273,7 +273,7 @@ def test_normal_world_keeps_its_registers_across_the_drivers_call(phone: Phone) 
     assert phone.core.read_sysreg("TPIDR_EL1") == 0x40A1
     assert phone.core.read_sysreg("VBAR_EL1") == vectors
     assert phone.core.read_vector(5) == 0x40A2
-    assert phone.core.vmid == abi.Vmid.NORMAL
+    assert vmid_of(phone.core.context) == abi.Vmid.NORMAL
 
 
 def test_after_a_fault_its_registers_are_those_of_its_boot(phone: Phone) -> None:

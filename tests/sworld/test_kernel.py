@@ -14,17 +14,17 @@ from sworld.errors import Refused
 from sworld.flexmem import Pool
 from sworld.kernel import SecureKernel
 from sworld.service import ModelService
+from tests.emulator.test_gate import FakeRegisters
 
-SYMBOLS = {name.value: 4 * index for index, name in enumerate([*Site, *Arrival]) if name is not Arrival.IDLE}
+SYMBOLS = {name.value: 4 * index for index, name in enumerate([*Site, *Arrival])}
 ASK, REFUSE = 40, 41
 
 
 @dataclass
 class FakeCore:
     pc: int = 0
-    world: World = World.SECURE
-    vmid: int = 0
-    x: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(31), 0))
+    context: int = World.SECURE
+    x: FakeRegisters = field(default_factory=lambda: FakeRegisters(dict.fromkeys(range(31), 0)))
 
     def read_sysreg(self, name: str) -> int:
         raise KeyError(name)
