@@ -18,7 +18,7 @@ from emulator.product_check import Sums
 from .flexmem import DeviceAccess, Kind, Pool, Region
 from .matrix_layout import INT32, padded, weights_size
 from .npu_memory import NpuMemory
-from .npu_tiles import choose, tasks
+from .npu_tiles import tasks, tile_rows
 from .products import Product
 
 PROGRAM_BYTES = 2 << 20
@@ -140,9 +140,9 @@ class JobBook:
 
     def _make(self, products: Sequence[Product], key: Key) -> Flow[Job | None]:
         first = products[0]
-        tiling = choose(first.columns, first.count)
+        tile = tile_rows(first.columns, first.count)
         features = self._memory.address(self.features.va, first.features_size)
-        if tiling is None or features is None:
+        if tile is None or features is None:
             return None
         staged, done, work = self._sums.va, [], []
         for product in products:
@@ -150,7 +150,7 @@ class JobBook:
             sums = self._memory.address(staged, product.sums_size)
             if weights is None or sums is None:
                 return None
-            work += tasks(tiling, product.rows, first.columns, first.count, features, weights, sums)
+            work += tasks(tile, product.rows, first.columns, first.count, features, weights, sums)
             done.append(staged)
             staged += INT32 * padded(product.rows) * first.count
         place = yield from self._write(npu_program.program_size(len(work)), work)
@@ -158,7 +158,7 @@ class JobBook:
             return None
         projection = yield from self._project(products, key)
         macs = sum(product.rows for product in products) * first.columns * first.count
-        job = Job(place, npu_program.TASK_COMMANDS, len(work), tiling.count, projection, tuple(done), macs)
+        job = Job(place, npu_program.TASK_COMMANDS, len(work), tile, projection, tuple(done), macs)
         self.state.jobs[key, first.count] = job
         return job
 

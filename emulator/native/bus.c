@@ -105,6 +105,28 @@ enum bus_result bus_check(struct machine *machine, uint64_t address, struct mast
 	return denied(machine, address, master, write, FILTER_DECODE, BUS_ERROR);
 }
 
+uint64_t bus_reach(struct machine *machine, uint64_t address, uint64_t bytes)
+{
+	const uint64_t offset = address - machine->dram.base;
+
+	if (offset >= machine->dram.bytes) {
+		bytes = bytes < PAGE_SIZE - (address & ~PAGE_MASK) ? bytes : PAGE_SIZE - (address & ~PAGE_MASK);
+		return bytes;
+	}
+	bytes = bytes < machine->dram.bytes - offset ? bytes : machine->dram.bytes - offset;
+	for (unsigned i = 1; i < TZASC_REGIONS; i++) {
+		const struct tzasc_region *region = &machine->tzasc.region[i];
+
+		if (region->enabled && address < region->base && bytes > region->base - address) {
+			bytes = region->base - address;
+		} else if (region->enabled && region->base <= address && address <= region->top &&
+			   bytes - 1 > region->top - address) {
+			bytes = region->top - address + 1;
+		}
+	}
+	return bytes;
+}
+
 bool bus_permits(struct machine *machine, uint64_t address, struct master master, bool write)
 {
 	uint64_t kinds = machine->event_kinds;

@@ -49,6 +49,8 @@ struct target {
 /* Judges one access that lies within a page; on BUS_OK *target says what is there. A denial is latched and reported. */
 enum bus_result bus_check(struct machine *machine, uint64_t address, struct master master, bool write,
 			  struct target *target);
+/* How many of these bytes, at least one, the filters judge as they judge the first. */
+uint64_t bus_reach(struct machine *machine, uint64_t address, uint64_t bytes);
 /* Whether it is memory and would be permitted; nothing is latched or reported. */
 bool bus_permits(struct machine *machine, uint64_t address, struct master master, bool write);
 /* Memory only (a device answers BUS_ERROR); any length; stops at the first page that is refused. */

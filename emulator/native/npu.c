@@ -9,62 +9,27 @@
 #define BLOCKS 8
 #define POINTER_OF(block) ((block) << 12 | 4)
 #define ABSENT_BLOCKS 0x5000 /* from here on */
+#define NPU_OFFSETS 0x10000  /* of a core's window */
 
 const struct npu_register npu_register_table[NPU_REGISTER_COUNT] = {NPU_REGISTER_ROWS};
 
-bool npu_attach(struct machine *machine)
-{
-	struct npu *npu = &machine->npu;
-
-	npu->staging = calloc(1, NPU_STEP_PAGES * PAGE_SIZE);
-	npu->sums = calloc(1, NPU_POST_BYTES);
-	npu->present = npu->staging && npu->sums;
-	for (unsigned i = 0; i < NPU_CORES; i++) {
-		struct npu_core *core = &npu->core[i];
-
-		core->buffer = calloc(1, NPU_FEATURE_BYTES);
-		core->post.data = calloc(1, NPU_POST_BYTES);
-		core->post.run = calloc(NPU_POST_RUNS, sizeof *core->post.run);
-		npu->present = npu->present && core->buffer && core->post.data && core->post.run;
-	}
-	return npu->present;
-}
-
-void npu_release(struct machine *machine)
-{
-	struct npu *npu = &machine->npu;
-
-	free(npu->staging);
-	free(npu->sums);
-	for (unsigned i = 0; i < NPU_CORES; i++) {
-		free(npu->core[i].buffer);
-		free(npu->core[i].post.data);
-		free(npu->core[i].post.run);
-	}
-}
-
-unsigned npu_number(struct machine *machine, const struct npu_core *core)
-{
-	return (unsigned)(core - machine->npu.core);
-}
-
 /* --- the register table --------------------------------------------------------------------------------------------------- */
+
+/* By offset / 4: one more than the register's place. */
+static uint8_t place_of[NPU_OFFSETS / 4];
+
+_Static_assert(NPU_REGISTER_COUNT < UINT8_MAX, "places fit a byte");
+
+static void index_registers(void)
+{
+	for (unsigned i = 0; i < NPU_REGISTER_COUNT; i++) {
+		place_of[npu_register_table[i].offset / 4] = (uint8_t)(i + 1);
+	}
+}
 
 int npu_find(uint64_t offset)
 {
-	unsigned low = 0;
-	unsigned high = NPU_REGISTER_COUNT;
-
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-
-		if (npu_register_table[middle].offset < offset) {
-			low = middle + 1;
-		} else {
-			high = middle;
-		}
-	}
-	return low < NPU_REGISTER_COUNT && npu_register_table[low].offset == offset ? (int)low : -1;
+	return offset < NPU_OFFSETS && offset % 4 == 0 ? place_of[offset / 4] - 1 : -1;
 }
 
 bool npu_is_absent(uint64_t offset)
@@ -155,6 +120,45 @@ void npu_move_executers(struct npu_core *core)
 			*word ^= NPU_CNA_S_POINTER_EXECUTER_MASK;
 		}
 	}
+}
+
+/* --- attaching ------------------------------------------------------------------------------------------------------------- */
+
+bool npu_attach(struct machine *machine)
+{
+	struct npu *npu = &machine->npu;
+
+	index_registers();
+	npu->staging = calloc(1, NPU_STEP_PAGES * PAGE_SIZE);
+	npu->sums = calloc(1, NPU_POST_BYTES);
+	npu->present = npu->staging && npu->sums;
+	for (unsigned i = 0; i < NPU_CORES; i++) {
+		struct npu_core *core = &npu->core[i];
+
+		core->buffer = calloc(1, NPU_FEATURE_BYTES);
+		core->post.data = calloc(1, NPU_POST_BYTES);
+		core->post.run = calloc(NPU_POST_RUNS, sizeof *core->post.run);
+		npu->present = npu->present && core->buffer && core->post.data && core->post.run;
+	}
+	return npu->present;
+}
+
+void npu_release(struct machine *machine)
+{
+	struct npu *npu = &machine->npu;
+
+	free(npu->staging);
+	free(npu->sums);
+	for (unsigned i = 0; i < NPU_CORES; i++) {
+		free(npu->core[i].buffer);
+		free(npu->core[i].post.data);
+		free(npu->core[i].post.run);
+	}
+}
+
+unsigned npu_number(struct machine *machine, const struct npu_core *core)
+{
+	return (unsigned)(core - machine->npu.core);
 }
 
 /* --- interrupt, reset ------------------------------------------------------------------------------------------------------ */

@@ -28,7 +28,7 @@
 #define NPU_FEATURE_BYTES (4 * NPU_BUFFER_BYTES)
 #define NPU_POST_BYTES (NPU_MOST_ROWS * 32 * 4)
 
-#define NPU_STEP_BYTES (256 * 1024) /* what a step moves, if one kernel group's part is not more */
+#define NPU_STEP_BYTES (1024 * 1024) /* what a step moves, if one kernel group's part is not more */
 #define NPU_STEP_GROUPS 64
 #define NPU_POST_RUNS 4096
 #define NPU_STEP_PAGES (2 * 1024 * 1024 / 4096 + 2) /* a group of kernels of 64 KiB channels */

@@ -31,28 +31,42 @@ static bool extend(struct npu_run *run, uint32_t input, uint64_t output, uint32_
 	return true;
 }
 
+/* The pages of what is contiguous behind the SMMU and judged alike; false: denied, or no memory. */
+static bool open_part(struct machine *machine, const struct npu_core *core, uint64_t physical, uint64_t bytes,
+		      const uint8_t **page)
+{
+	struct target target = {0};
+	enum bus_result result = bus_check(machine, physical, (struct master){.nsaid = core->nsaid}, false, &target);
+
+	if (result == BUS_ERROR || (result == BUS_OK && !target.host)) {
+		return false;
+	}
+	for (uint64_t done = 0; done < bytes;) {
+		uint64_t part = PAGE_SIZE - (physical + done) % PAGE_SIZE;
+
+		part = part < bytes - done ? part : bytes - done;
+		*page++ = result == BUS_OK ? target.host + done - (physical + done) % PAGE_SIZE : zeros;
+		debug_accessed(machine, physical + done, part, false);
+		done += part;
+	}
+	return true;
+}
+
 bool npu_open(struct machine *machine, struct npu_core *core, uint32_t address, uint32_t bytes,
 	      const uint8_t *pages[NPU_STEP_PAGES])
 {
-	struct master master = {.nsaid = core->nsaid};
+	const uint32_t first = address / PAGE_SIZE;
 	struct npu_run run = {0};
 
-	for (unsigned i = 0; bytes; i++) {
-		uint32_t part = (uint32_t)(PAGE_SIZE - address % PAGE_SIZE);
-		struct target target = {0};
-		enum bus_result result = BUS_ERROR;
+	while (bytes) {
 		uint64_t physical;
+		uint32_t part = (uint32_t)smmu_reach(machine, core->stream, address, bytes, false, &physical);
 
-		part = part < bytes ? part : bytes;
-		if (smmu_translate(machine, core->stream, address, false, &physical)) {
-			result = bus_check(machine, physical, master, false, &target);
-		}
-		if (result == BUS_ERROR || (result == BUS_OK && !target.host)) {
+		part = part ? (uint32_t)bus_reach(machine, physical, part) : 0;
+		if (!part || !open_part(machine, core, physical, part, pages + (address / PAGE_SIZE - first))) {
 			tell(machine, core, &run, false);
 			return fail(machine, core, false, address);
 		}
-		pages[i] = result == BUS_OK ? target.host - address % PAGE_SIZE : zeros;
-		debug_accessed(machine, physical, part, false);
 		if (!extend(&run, address, physical, part)) {
 			tell(machine, core, &run, false);
 			run = (struct npu_run){.input = address, .output = physical, .bytes = part};
@@ -87,11 +101,14 @@ bool npu_post(struct machine *machine, struct npu_core *core, uint32_t address, 
 		struct npu_run *last = post->runs ? &post->run[post->runs - 1] : NULL;
 		uint64_t physical;
 
-		part = part < bytes ? part : bytes;
 		/* What follows in the page that was translated last is translated with it. */
 		if (last && address % PAGE_SIZE && last->input + last->bytes == address) {
 			physical = last->output + last->bytes;
-		} else if (!smmu_translate(machine, core->stream, address, true, &physical)) {
+			part = part < bytes ? part : bytes;
+		} else {
+			part = (uint32_t)smmu_reach(machine, core->stream, address, bytes, true, &physical);
+		}
+		if (!part) {
 			return fail(machine, core, true, address);
 		}
 		if (!last || !extend(last, address, physical, part)) {

@@ -78,6 +78,12 @@ bool npu_store(struct machine *machine, struct npu_core *core, uint32_t first, u
 	const uint8_t *sums = machine->npu.sums;
 
 	end = end < task->results ? end : task->results;
+	if (a_surface == 4 && end <= real && end % 4 == 0 && task->output_stride == task->rows) { /* as they are */
+		uint32_t bytes = (end - first) / 4 * surface;
+
+		memcpy(core->post.data + core->post.bytes, sums, bytes);
+		return npu_post(machine, core, task->output_address + first / 4 * surface, bytes);
+	}
 	for (uint32_t kernel = first; kernel < end; kernel += a_surface) {
 		uint32_t address = task->output_address + kernel / a_surface * task->output_stride * NPU_ATOM;
 		uint8_t *to = core->post.data + core->post.bytes;

@@ -1,4 +1,6 @@
 /* SMMUv3 (IHI 0070): stream table, stage-2 translation and events. The command queue is in smmu_commands.c. */
+#include <stdlib.h>
+
 #include "machine.h"
 
 #define STE_BYTES (SMMU_STE_WORDS * 8)
@@ -18,14 +20,17 @@ struct transaction {
 
 bool smmu_attach(struct machine *machine)
 {
-	machine->smmu.attached = machine->smmu.attached || tlb_init(&machine->smmu.tlb);
-	return machine->smmu.attached;
+	struct smmu *smmu = &machine->smmu;
+
+	smmu->attached = smmu->attached || (tlb_init(&smmu->tlb) && smmu_ranges_init(smmu));
+	return smmu->attached;
 }
 
 void smmu_release(struct machine *machine)
 {
 	if (machine->smmu.attached) {
 		tlb_release(&machine->smmu.tlb);
+		free(machine->smmu.range);
 	}
 }
 
@@ -269,4 +274,13 @@ bool smmu_translate(struct machine *machine, uint32_t stream_id, uint64_t addres
 	default: /* 0b0xx: abort, and nothing recorded */
 		return refuse(&transaction, NOT_RECORDED);
 	}
+}
+
+bool smmu_translates(const struct smmu *smmu, uint32_t stream, uint16_t *vmid)
+{
+	if (!FIELD(smmu->registers.cr0, SMMU_CR0_SMMUEN)) {
+		return false;
+	}
+	*vmid = (uint16_t)FIELD(smmu->stream[stream].word[2], SMMU_STE_S2VMID);
+	return FIELD(smmu->stream[stream].word[0], SMMU_STE_CONFIG) == SMMU_STE_CONFIG_STAGE2;
 }

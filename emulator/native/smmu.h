@@ -24,11 +24,14 @@ struct smmu_stream {
 	uint64_t word[SMMU_STE_USED];
 };
 
+struct smmu_range;
+
 struct smmu {
 	bool attached;
 	struct smmu_registers registers;
 	struct smmu_stream stream[SMMU_STREAMS];
 	struct tlb tlb; /* stage 2 only, by VMID */
+	struct smmu_range *range; /* see smmu_reach.c */
 };
 
 extern const struct master smmu_walker;
@@ -43,5 +46,16 @@ struct smmu_queue {
 struct smmu_queue smmu_queue(uint64_t base_register, unsigned entry_bytes);
 void smmu_global_error(struct smmu_registers *registers, uint32_t error);
 void smmu_release(struct machine *machine);
+bool smmu_ranges_init(struct smmu *smmu);
+/* The TLB has become another. */
+void smmu_ranges_forget(struct smmu *smmu);
+/* Whether a stream whose access has just been translated went through stage 2, and as which VMID. */
+bool smmu_translates(const struct smmu *smmu, uint32_t stream, uint16_t *vmid);
+/*
+ * Translates the first of some bytes, as smmu_translate does: how many of them, from there on, would be translated
+ * likewise and lie together in physical memory; 0: the first was refused.
+ */
+uint64_t smmu_reach(struct machine *machine, uint32_t stream, uint64_t address, uint64_t bytes, bool write,
+		    uint64_t *physical);
 
 #endif

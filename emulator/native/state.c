@@ -376,6 +376,7 @@ static void smmu(struct machine *machine, struct stream *stream)
 		}
 	}
 	tlb(&smmu->tlb, stream);
+	smmu_ranges_forget(smmu);
 }
 
 static void dma(struct machine *machine, struct stream *stream)

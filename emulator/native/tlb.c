@@ -177,6 +177,7 @@ void tlb_drop_asid(struct tlb *tlb, enum regime regime, uint16_t vmid, uint16_t 
 			entry->stamp = 0;
 		}
 	}
+	tlb->now++;
 }
 
 void tlb_drop_address(struct tlb *tlb, struct tlb_context context, uint64_t address, bool any_asid)
@@ -196,6 +197,7 @@ void tlb_drop_address(struct tlb *tlb, struct tlb_context context, uint64_t addr
 			}
 		}
 	}
+	tlb->now++;
 }
 
 void tlb_drop_ipa(struct tlb *tlb, enum regime regime, uint16_t vmid, uint64_t address)
@@ -206,4 +208,5 @@ void tlb_drop_ipa(struct tlb *tlb, enum regime regime, uint16_t vmid, uint64_t a
 	while ((entry = tlb_find(tlb, TLB_STAGE2, context, address))) {
 		entry->stamp = 0;
 	}
+	tlb->now++;
 }

@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 
 from emulator.devices.npu import CBUF_BANK_BYTES, CBUF_BANKS
 from sworld.matrix_layout import padded
-from sworld.npu_tiles import choose, tasks
+from sworld.npu_tiles import MAX_COLUMNS, tasks, tile_rows
 
 FEATURES, WEIGHTS, SUMS = 0x1000_0000, 0x2000_0000, 0x4000_0000
 
 
 @settings(deadline=None)
-@given(st.integers(1, 600), st.integers(1, 9000), st.integers(1, 300))
+@given(st.integers(1, 20000), st.integers(1, 9000), st.integers(1, 300))
 def test_tasks_fit_and_cover_every_sum_once(rows: int, columns: int, count: int) -> None:
-    tiling = choose(columns, count)
-    assert tiling
+    tile = tile_rows(columns, count)
+    assert tile
     height, width = padded(rows), padded(columns)
     seen = np.zeros(height * count, np.int8)
-    for task in tasks(tiling, rows, columns, count, FEATURES, WEIGHTS, SUMS):
-        banks = -(-task.count * width // CBUF_BANK_BYTES) - (-task.rows * width // CBUF_BANK_BYTES)
-        assert banks <= CBUF_BANKS
+    for task in tasks(tile, rows, columns, count, FEATURES, WEIGHTS, SUMS):
+        data_banks = -(-task.count * width // CBUF_BANK_BYTES)
+        assert width <= (CBUF_BANKS - data_banks) * CBUF_BANK_BYTES
         first, row = (task.features - FEATURES) // width, (task.weights - WEIGHTS) // width
         assert (task.features - FEATURES) % width == 0 and (task.weights - WEIGHTS) % (32 * width) == 0
         assert task.columns == width and row + task.rows <= height and first + task.count <= count
@@ -32,6 +32,6 @@ def test_tasks_fit_and_cover_every_sum_once(rows: int, columns: int, count: int)
     assert (seen == 1).all()
 
 
-def test_what_cannot_fit_has_no_tiling() -> None:
-    assert choose(11 * 1024, 1) is not None
-    assert choose(12 * 1024, 1) is None
+def test_what_cannot_fit_has_no_tile() -> None:
+    assert tile_rows(MAX_COLUMNS, 1) == 1
+    assert tile_rows(MAX_COLUMNS + 1, 1) is None

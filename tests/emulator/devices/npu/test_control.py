@@ -22,6 +22,9 @@ from .program import Matrix, Product, features_of, result_bytes, result_of, weig
 GICD_ISPENDR = 0x200
 
 
+ROWS = 4000  # of the matrix: some steps
+
+
 @pytest.fixture
 def rig() -> Iterator[Bench]:
     with bench() as made:
@@ -36,14 +39,14 @@ def pending(rig: Bench, core: int) -> bool:
 def prepare(rig: Bench) -> tuple[Product, Matrix]:
     random = np.random.default_rng(1)
     features = random.integers(-128, 128, (20, 1000), dtype=np.int8)
-    weights = random.integers(-128, 128, (900, 1000), dtype=np.int8)
+    weights = random.integers(-128, 128, (ROWS, 1000), dtype=np.int8)
     rig.machine.write_physical(FEATURES, features_of(features))
     rig.machine.write_physical(WEIGHTS, weights_of(weights))
-    return Product(20, 1000, 900, FEATURES, WEIGHTS, OUTPUT), exact(features, weights)
+    return Product(20, 1000, ROWS, FEATURES, WEIGHTS, OUTPUT), exact(features, weights)
 
 
 def output(rig: Bench) -> Matrix:
-    return result_of(rig.machine.read_physical(OUTPUT, result_bytes(20, 900, "<i4")), 20, 900, "<i4")
+    return result_of(rig.machine.read_physical(OUTPUT, result_bytes(20, ROWS, "<i4")), 20, ROWS, "<i4")
 
 
 @pytest.mark.parametrize("register", [NpuControl.POWER, NpuControl.CLOCK], ids=["power", "clock"])
@@ -96,7 +99,7 @@ def test_reset_leaves_nothing(rig: Bench) -> None:
     assert rig.machine.read_physical(OUTPUT, 4096) == before, "what was posted is dropped"
     shown = {register.name: rig.get(offset) for register, _, offset in NpuCore.elements() if register.readable}
     assert {name: value for name, value in shown.items() if value} == {"PC_VERSION": NpuCore.PC_VERSION.resets[0]}
-    other_group = Product(20, 1000, 900, FEATURES, WEIGHTS, OUTPUT, reuse=True)
+    other_group = Product(20, 1000, ROWS, FEATURES, WEIGHTS, OUTPUT, reuse=True)
     assert not rig.run(other_group) & DONE, "nor features in the buffer"
 
 

@@ -18,7 +18,7 @@ from .bench import DONE, Bench, exact
 from .program import Product, amount, chain, features_of, result_bytes, result_of, weights_of
 
 READ_ERROR, WRITE_ERROR = 1 << 12, 1 << 13
-ROWS, CHANNELS, KERNELS = 6, 1000, 1500
+ROWS, CHANNELS, KERNELS = 6, 1000, 6000
 PROGRAM, FEATURES, WEIGHTS, OUTPUT = 0x0010_0000, 0x0020_0000, 0x0030_0000, 0xF000_0000  # as the NPU has them
 PHYSICAL = DRAM_BASE + 16 * MIB
 
@@ -176,7 +176,7 @@ def deny_writes(rig: Bench, page: int) -> None:
 
 @pytest.mark.parametrize(
     ("deny", "address", "error"),
-    [(deny_reads, WEIGHTS + 0x5_0000, READ_ERROR), (deny_writes, OUTPUT, WRITE_ERROR)],
+    [(deny_reads, WEIGHTS + 0x15_0000, READ_ERROR), (deny_writes, OUTPUT, WRITE_ERROR)],
 )
 @pytest.mark.parametrize("steps", [0, 2, 3])
 def test_the_tzasc_judges_every_step(
