@@ -74,22 +74,34 @@ Listener: TypeAlias = Callable[[Event], None]
 
 
 class EventStream:
-    """Selects which kinds are recorded, and hands them on when drained."""
+    """Selects which kinds are recorded, and hands them on when drained.
+
+    ``prompt``: somebody wants them whenever the machine has run.
+    """
 
     def __init__(self, machine: NativeMachine) -> None:
         self._machine = machine
         self._listeners: list[tuple[frozenset[EventKind], Listener]] = []
+        self._lazy: set[Listener] = set()
+        self.prompt = False
         self._batch = ffi.new("struct event[]", BATCH)
 
-    def listen(self, kinds: Iterable[EventKind], listener: Listener) -> None:
-        """From now on record ``kinds`` and call ``listener`` for each at every drain."""
+    def listen(self, kinds: Iterable[EventKind], listener: Listener, *, lazy: bool = False) -> None:
+        """From now on record ``kinds`` and call ``listener`` for each at every drain.
+
+        A ``lazy`` one wants them when it drains, or when there is no room for more; the others also whenever the
+        machine has run.
+        """
         self._listeners.append((frozenset(kinds), listener))
+        if lazy:
+            self._lazy.add(listener)
         self._select()
 
     def ignore(self, listener: Listener) -> None:
         """Stop calling ``listener``; kinds that nobody listens to are no longer recorded."""
         self.drain()
         self._listeners = [entry for entry in self._listeners if entry[1] != listener]
+        self._lazy.discard(listener)
         self._select()
 
     def emit(self, kind: EventKind, *args: int) -> None:
@@ -125,5 +137,6 @@ class EventStream:
 
     def _select(self) -> None:
         wanted = self._wanted()
+        self.prompt = any(listener not in self._lazy for _, listener in self._listeners)
         lib.events_select(self._machine, sum(1 << kind for kind in wanted))
         lib.core_watch_calls(self._machine, not wanted.isdisjoint(AT_THE_END_OF_A_CALL))

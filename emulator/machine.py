@@ -197,7 +197,8 @@ class Machine:
         limit = NO_LIMIT if until is None else until
         while True:
             reason = lib.core_run(self.native, limit)
-            self.events.drain()
+            if self.events.prompt or reason == lib.STOP_EVENTS:
+                self.events.drain()
             self.instruction_trace.drain()
             if reason == lib.STOP_EVENTS:
                 continue

@@ -6,20 +6,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 from . import costs
 from .gate.operations import Operation, Operations
-from .native import ffi, lib
+from .native import lib
 from .world_port import WorldPort
-
-if TYPE_CHECKING:
-    from .native._native import Port
 
 MACS_PER_INSTRUCTION = 2  # 64-bit multiply-accumulates
 
-Sums: TypeAlias = tuple[int, int, int]  # where the sums of one matrix are staged, its rows, where they belong
+WORDS_OF_A_RESULT = 3  # where the sums of one matrix are staged, its rows, where they belong
 
 
 class Verdict(enum.IntEnum):
@@ -61,20 +56,14 @@ def _offer(
     return _result(port, port.call(lib.check_offer, features, columns, count, tile, projection, staging, expected))
 
 
-def _accept(port: WorldPort, busy: int, results: Sequence[Sums], count: int, tile: int, key: int, expected: int) -> int:
+def _accept(
+    port: WorldPort, busy: int, results: tuple[int, ...], count: int, tile: int, key: int, expected: int
+) -> int:
     """``busy``: address of a 4-byte register that is zero once the device has nothing under way."""
     if port.load(busy, 4):
         return Verdict.BUSY
-    def accept(handle: Port) -> int:
-        found, first = ffi.new("uint64_t[]", count), 0
-        for staging, rows, sums in results:
-            status = lib.check_accept(handle, staging, rows, count, tile, key, first, sums, found)
-            if status < 0:
-                return status
-            first += _padded(rows)
-        return lib.check_agrees(handle, expected, found, count)
-
-    return Verdict(_result(port, port.call(accept)))
+    products = len(results) // WORDS_OF_A_RESULT
+    return _result(port, port.call(lib.check_accept, results, products, count, tile, key, expected))
 
 
 def _padded(size: int) -> int:
@@ -90,8 +79,8 @@ def _offer_cost(columns: int, count: int) -> int:
     return costs.copy(size) + size // MACS_PER_INSTRUCTION
 
 
-def _accept_cost(results: Sequence[Sums], count: int) -> int:
-    rows = sum(_padded(rows) for _, rows, _ in results)
+def _accept_cost(results: tuple[int, ...], count: int) -> int:
+    rows = sum(_padded(rows) for rows in results[1::WORDS_OF_A_RESULT])
     return costs.MMIO_ACCESS + costs.copy(4 * rows * count) + rows * count // MACS_PER_INSTRUCTION
 
 
@@ -102,6 +91,6 @@ PRODUCT_CHECK_OPERATIONS: Operations = {
     "check_offer": Operation(
         _offer, lambda features, columns, count, tile, projection, staging, expected: _offer_cost(columns, count)
     ),
-    # (busy register, (staging, rows, sums) of each matrix, count, tile, key, expected): a Verdict
+    # (busy register, staging, rows and sums of each matrix, count, tile, key, expected): a Verdict
     "check_accept": Operation(_accept, lambda busy, results, count, tile, key, expected: _accept_cost(results, count)),
 }

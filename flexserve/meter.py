@@ -13,7 +13,7 @@ NPU_SWITCHES = (abi.NPU_ACQUIRE, abi.NPU_RELEASE, abi.NPU_RECLAIM)
 
 
 class Meter:
-    """Counts from now on."""
+    """Counts from now on; who reads it drains ``events`` before."""
 
     def __init__(self, events: EventStream) -> None:
         self.calls: Counter[str] = Counter()
@@ -23,7 +23,7 @@ class Meter:
         self._function = 0
         self._arguments: tuple[int, ...] = ()
         self._world = 0
-        events.listen((EventKind.SMC, EventKind.SMC_RETURN), self._take)
+        events.listen((EventKind.SMC, EventKind.SMC_RETURN), self._take, lazy=True)
 
     def _take(self, event: Event) -> None:
         if event.kind is EventKind.SMC:

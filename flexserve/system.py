@@ -169,6 +169,7 @@ class System:
             {},
             self._clock,
         )
+        self._kernels = (self.secure, self.driver, self.normal)
         self.machine.reset(images.monitor.entry)
         for index, base in enumerate((secure_base, NORMAL_IMAGE_BASE, driver_base)):
             self.machine.core.x[index] = base + images.gate.entry
@@ -217,6 +218,7 @@ class System:
 
     def usage(self) -> Usage:
         """What everything since boot took."""
+        self.machine.events.drain()
         counts, pages = self.normal.flexmem.state.counts, self.meter.pages
         flexmem = FlexMemPages(
             allocated=pages["allocated"],
@@ -258,7 +260,7 @@ class System:
         stop = self.machine.run()
         if stop.reason is StopReason.HALTED:
             raise PoweredOff
-        for kernel in (self.normal, self.secure, self.driver):
+        for kernel in self._kernels:
             arrival = kernel.gate.arrival(stop.pc)
             if arrival is not None:
                 if arrival is Arrival.IDLE:

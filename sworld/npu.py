@@ -8,12 +8,10 @@ never a sum. A spoilt job is computed by the processor, and the NPU is scrubbed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from emulator.devices.npu import NpuControl
 from emulator.gate import Flow, charge, compute
-from emulator.memory_map import NPU_CONTROL
 from emulator.product_check import Verdict
 from emulator.world_port import PortAbort
 from monitor.abi import DRIVER_CALL, NPU_ACQUIRE, NPU_RELEASE, Call, Status
@@ -42,8 +40,7 @@ class NpuState:
     macs: int = 0
 
 
-@dataclass(frozen=True)
-class UnderWay:
+class UnderWay(NamedTuple):
     """``begun``: the driver was told already."""
 
     job: Job
@@ -96,12 +93,12 @@ class NpuEngine:
 
     # For the transformer
 
-    def start(self, products: Sequence[Product]) -> Flow[None]:
+    def start(self, products: tuple[Product, ...]) -> Flow[None]:
         if self._under_way:
             yield from self.finish()
         losses = self._pool.state.losses
         try:
-            under_way = yield from self._begin(tuple(products), losses)
+            under_way = yield from self._begin(products, losses)
         except PortAbort:
             if self._pool.state.losses == losses:
                 raise EngineFailed("memory that the products name is not there") from None
@@ -137,14 +134,10 @@ class NpuEngine:
         book = self._book
         if book is None or self.state.failed_in_a_row >= MAX_FAILURES or not products:
             return None
-        job = yield from book.find(products)
-        if job is None or not (yield from self._take()):
+        job = book.known(products) or (yield from book.find(products))
+        if job is None or not (self.state.owned or (yield from self._take())):
             return None
-        first = products[0]
-        yield from compute(
-            "check_offer", first.features, first.columns, first.count, job.tile, job.projection,
-            book.features.va, book.expected,
-        )  # fmt: skip
+        yield from compute("check_offer", *job.offer)
         begun = job.macs >= OVERLAP_MACS
         if begun:
             yield from self._drive(DriverOperation.SUBMIT, job.program, job.words, job.tasks)
@@ -152,21 +145,14 @@ class NpuEngine:
 
     def _complete(self, under_way: UnderWay) -> Flow[bool]:
         """Whether the sums are there, and right."""
-        book, job = self._book, under_way.job
-        if book is None:
+        job = under_way.job
+        if self._book is None:
             return False
         if under_way.begun:
             answered = yield from self._drive(DriverOperation.WAIT)
         else:
             answered = yield from self._drive(DriverOperation.RUN, job.program, job.words, job.tasks)
-        if not answered:
-            return False
-        results = book.results(job, under_way.products)
-        verdict = yield from compute(
-            "check_accept", NPU_CONTROL.base + NpuControl.STATUS.offset, results,
-            under_way.products[0].count, job.tile, book.key, book.expected,
-        )  # fmt: skip
-        return verdict == Verdict.RIGHT
+        return answered and (yield from compute("check_accept", *job.accept)) == Verdict.RIGHT
 
     def _drive(self, operation: DriverOperation, *arguments: int) -> Flow[bool]:
         """Whether the driver says that all is well, which means nothing yet."""
@@ -177,8 +163,6 @@ class NpuEngine:
 
     def _take(self) -> Flow[bool]:
         """Have the NPU, powered; a normal job that is under way is let finish."""
-        if self.state.owned:
-            return True
         status, *_ = yield from invoke(NPU_ACQUIRE)
         while status == Status.BUSY:  # which the monitor ends after NPU_DRAIN_TICKS
             yield from charge(BUSY_PAUSE)

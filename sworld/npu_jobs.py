@@ -7,16 +7,16 @@ goes on working with is in its reach.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from emulator.devices import npu_program
+from emulator.devices.npu import NpuControl
 from emulator.gate import Flow, charge, compute, write
-from emulator.memory_map import PAGE_SIZE
-from emulator.product_check import Sums
+from emulator.memory_map import NPU_CONTROL, PAGE_SIZE
 
 from .flexmem import DeviceAccess, Kind, Pool, Region
-from .matrix_layout import INT32, padded, weights_size
+from .matrix_layout import padded, weights_size
 from .npu_memory import NpuMemory
 from .npu_tiles import tasks, tile_rows
 from .products import Product
@@ -25,6 +25,8 @@ PROGRAM_BYTES = 2 << 20
 MAX_COUNT = 2048  # feature rows of a job
 NUMBER = 8  # bytes of a projected or expected value
 INSTRUCTIONS_PER_COMMAND = 4  # to compose a register command
+STATUS = NPU_CONTROL.base + NpuControl.STATUS.offset  # zero: no job is under way
+FEATURES = slice(2, 5)  # of a product: what the products of one job have in common
 
 
 @dataclass(frozen=True)
@@ -38,28 +40,30 @@ class Limits:
 
 @dataclass(frozen=True)
 class Job:
-    """``program``: a DMA address; ``tile``: feature rows of a task; ``sums``: where each product's are staged."""
+    """``program``: a DMA address. ``offer``, ``accept``: what the computations of these names take."""
 
     program: int
     words: int
     tasks: int
-    tile: int
-    projection: int
-    sums: tuple[int, ...]
+    offer: tuple[int, ...]
+    accept: tuple[int | tuple[int, ...], ...]
     macs: int
 
 
-Key = tuple[tuple[tuple[int, int], ...], int]  # (matrix, rows) of each product, columns
+Products: TypeAlias = tuple[Product, ...]
+Matrices: TypeAlias = tuple[tuple[tuple[int, int], ...], int]  # (matrix, rows) of each product, columns
 
 
 @dataclass
 class BookState:
-    """``next_*``: bytes in use of the regions."""
+    """``next_*``: bytes in use of the regions. ``whole``: jobs that lack nothing while the pool counts ``moves``."""
 
-    jobs: dict[tuple[Key, int], Job] = field(default_factory=dict)
-    projections: dict[Key, int] = field(default_factory=dict)
+    jobs: dict[Products, Job] = field(default_factory=dict)
+    whole: dict[Products, Job] = field(default_factory=dict)
+    projections: dict[Matrices, int] = field(default_factory=dict)
     next_program: int = 0
     next_projection: int = 0
+    moves: int = -1
 
 
 class JobBook:
@@ -67,7 +71,7 @@ class JobBook:
 
     def __init__(self, pool: Pool, memory: NpuMemory, limits: Limits, key: int) -> None:
         self.state = BookState()
-        self.key = key
+        self._key = key
         self._pool = pool
         self._memory = memory
         self._limits = limits
@@ -76,27 +80,24 @@ class JobBook:
         self._sums = self._reserve("npu sums", limits.sums, DeviceAccess.WRITE)
         self._secrets = self._reserve("npu checks", MAX_COUNT * NUMBER + limits.projections, DeviceAccess.NONE)
 
-    @property
-    def expected(self) -> int:
-        """Virtual address of what the sums of the job under way are to give."""
-        return self._secrets.va
+    def known(self, products: Products) -> Job | None:
+        """The job that computes ``products``, ready to be launched, if nothing has to be done for it."""
+        return self.state.whole.get(products) if self.state.moves == self._pool.state.moves else None
 
-    def find(self, products: Sequence[Product]) -> Flow[Job | None]:
+    def find(self, products: Products) -> Flow[Job | None]:
         """The job that computes ``products``, ready to be launched; None: it is none for the NPU."""
         if not self._fits(products):
             return None
         first = products[0]
         yield from self._back(first.features_size, sum(product.sums_size for product in products))
         self._forget_lost()
-        key = tuple((product.matrix, product.rows) for product in products), first.columns
-        job = self.state.jobs.get((key, first.count))
-        if job is None:
-            job = yield from self._make(products, key)
+        if self.state.moves != self._pool.state.moves:
+            self.state.whole.clear()
+            self.state.moves = self._pool.state.moves
+        job = self.state.jobs.get(products) or (yield from self._make(products))
+        if job and self.state.moves == self._pool.state.moves:
+            self.state.whole[products] = job
         return job
-
-    def results(self, job: Job, products: Sequence[Product]) -> tuple[Sums, ...]:
-        """Where the sums come from and where they go."""
-        return tuple((staged, product.rows, product.sums) for staged, product in zip(job.sums, products, strict=True))
 
     def discard(self) -> Flow[None]:
         """The model is closed."""
@@ -106,16 +107,15 @@ class JobBook:
     def _reserve(self, name: str, size: int, device: DeviceAccess) -> Region:
         return self._pool.reserve(Kind.ACTIVATIONS, name, size, device)
 
-    def _fits(self, products: Sequence[Product]) -> bool:
+    def _fits(self, products: Products) -> bool:
         """One set of features for all, and room in the staging areas."""
         first = products[0]
         return (
-            all((product.features, product.columns, product.count) == (first.features, first.columns, first.count)
-                for product in products)
-            and first.count <= MAX_COUNT
+            all(product[FEATURES] == first[FEATURES] for product in products)
+            and first.feature_rows <= MAX_COUNT
             and first.features_size <= self._limits.features
             and sum(product.sums_size for product in products) <= self._limits.sums
-        )  # fmt: skip
+        )
 
     def _back(self, features: int, sums: int) -> Flow[None]:
         wanted = (
@@ -134,32 +134,41 @@ class JobBook:
             self.state.projections.clear()
             self.state.next_projection = 0
         if not (self._secrets.ready and self._programs.ready):
-            self.state.jobs.clear()
-            self.state.next_program = 0
+            self._forget_programs()
         self._secrets.ready = self._programs.ready = True
 
-    def _make(self, products: Sequence[Product], key: Key) -> Flow[Job | None]:
+    def _forget_programs(self) -> None:
+        self.state.jobs.clear()
+        self.state.whole.clear()
+        self.state.next_program = 0
+
+    def _make(self, products: Products) -> Flow[Job | None]:
         first = products[0]
-        tile = tile_rows(first.columns, first.count)
+        columns, count = first.columns, first.feature_rows
+        tile = tile_rows(columns, count)
         features = self._memory.address(self.features.va, first.features_size)
         if tile is None or features is None:
             return None
-        staged, done, work = self._sums.va, [], []
+        staged, results, work = self._sums.va, list[int](), list[npu_program.Task]()
         for product in products:
-            weights = self._memory.address(product.weights, weights_size(product.rows, product.columns))
+            weights = self._memory.address(product.weights, weights_size(product.rows, columns))
             sums = self._memory.address(staged, product.sums_size)
             if weights is None or sums is None:
                 return None
-            work += tasks(tile, product.rows, first.columns, first.count, features, weights, sums)
-            done.append(staged)
-            staged += INT32 * padded(product.rows) * first.count
+            work += tasks(tile, product.rows, columns, count, features, weights, sums)
+            results += staged, product.rows, product.sums
+            staged += product.sums_size
         place = yield from self._write(npu_program.program_size(len(work)), work)
         if place is None:
             return None
-        projection = yield from self._project(products, key)
-        macs = sum(product.rows for product in products) * first.columns * first.count
-        job = Job(place, npu_program.TASK_COMMANDS, len(work), tile, projection, tuple(done), macs)
-        self.state.jobs[key, first.count] = job
+        projection = yield from self._project(products)
+        job = Job(
+            place, npu_program.TASK_COMMANDS, len(work),
+            (first.features, columns, count, tile, projection, self.features.va, self._secrets.va),
+            (STATUS, tuple(results), count, tile, self._key, self._secrets.va),
+            sum(product.rows for product in products) * columns * count,
+        )  # fmt: skip
+        self.state.jobs[products] = job
         return job
 
     def _write(self, size: int, work: list[npu_program.Task]) -> Flow[int | None]:
@@ -167,8 +176,7 @@ class JobBook:
         if size > PROGRAM_BYTES:
             return None
         if self.state.next_program + size > PROGRAM_BYTES:
-            self.state.jobs.clear()
-            self.state.next_program = 0
+            self._forget_programs()
         offset = self.state.next_program
         self.state.next_program += size
         yield from self._pool.back(self._programs, _pages(self.state.next_program))
@@ -179,21 +187,22 @@ class JobBook:
             yield from write(self._programs.va + offset, program)
         return place
 
-    def _project(self, products: Sequence[Product], key: Key) -> Flow[int]:
+    def _project(self, products: Products) -> Flow[int]:
         """The projection of all weights of a set, row numbers going on from product to product."""
-        known = self.state.projections.get(key)
+        columns = products[0].columns
+        matrices = tuple((product.matrix, product.rows) for product in products), columns
+        known = self.state.projections.get(matrices)
         if known is not None:
             return known
-        columns = products[0].columns
         place = self._secrets.va + MAX_COUNT * NUMBER + self.state.next_projection
         self.state.next_projection += NUMBER * padded(columns)
         yield from self._pool.back(self._secrets, _pages(MAX_COUNT * NUMBER + self.state.next_projection))
         row = 0
         for product in products:
             add = int(row > 0)
-            yield from compute("check_project", product.weights, product.rows, columns, self.key, row, add, place)
+            yield from compute("check_project", product.weights, product.rows, columns, self._key, row, add, place)
             row += padded(product.rows)
-        self.state.projections[key] = place
+        self.state.projections[matrices] = place
         return place
 
 

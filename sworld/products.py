@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from emulator.gate import Flow, compute
 from emulator.tensor import Refusal
@@ -13,9 +11,8 @@ from emulator.world_port import PortAbort
 from . import matrix_layout
 
 
-@dataclass(frozen=True)
-class Product:
-    """The int8 weights of a matrix times ``count`` int8 feature rows: int32 sums, wrapping.
+class Product(NamedTuple):
+    """The int8 weights of a matrix times ``feature_rows`` int8 rows: int32 sums, wrapping.
 
     ``matrix`` (an object of a package: scales, then weights), ``features`` and ``sums`` are virtual addresses; their
     layouts are those of matrix_layout. Rows and columns are counted without padding.
@@ -25,7 +22,7 @@ class Product:
     rows: int
     columns: int
     features: int
-    count: int
+    feature_rows: int
     sums: int
 
     @property
@@ -40,11 +37,11 @@ class Product:
 
     @property
     def features_size(self) -> int:
-        return matrix_layout.features_size(self.columns, self.count)
+        return matrix_layout.features_size(self.columns, self.feature_rows)
 
     @property
     def sums_size(self) -> int:
-        return matrix_layout.sums_size(self.rows, self.count)
+        return matrix_layout.sums_size(self.rows, self.feature_rows)
 
 
 class EngineFailed(Exception):
@@ -56,7 +53,7 @@ class ProductEngine(Protocol):
     recall takes it: the caller finds that out and throws the sums away.
     """
 
-    def start(self, products: Sequence[Product]) -> Flow[None]:
+    def start(self, products: tuple[Product, ...]) -> Flow[None]:
         """Begin ``products``, in this order. Raises EngineFailed, and then nothing is under way."""
 
     def finish(self) -> Flow[None]:
@@ -66,12 +63,12 @@ class ProductEngine(Protocol):
 class CpuEngine:
     """The secure world's own processor: a product is computed as soon as it is begun."""
 
-    def start(self, products: Sequence[Product]) -> Flow[None]:
+    def start(self, products: tuple[Product, ...]) -> Flow[None]:
         for product in products:
             sizes = (product.rows, product.columns)
             try:
                 result = yield from compute(
-                    "tensor_products", product.matrix, *sizes, product.features, product.count, product.sums
+                    "tensor_products", product.matrix, *sizes, product.features, product.feature_rows, product.sums
                 )
             except PortAbort as abort:  # a recall before this product, after the one before it
                 raise EngineFailed(str(abort)) from None

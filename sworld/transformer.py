@@ -97,14 +97,14 @@ class Work:
     activation: int
     sums: int
 
-    def products(self, matrices: Sequence[int]) -> list[Product]:
+    def products(self, matrices: Sequence[int]) -> tuple[Product, ...]:
         """Their sums follow one another."""
-        products, sums, feature_rows = [], self.sums, PLANES * self.count
+        products, sums, feature_rows = list[Product](), self.sums, PLANES * self.count
         features = self.activation + features_offset(self.count)
         for matrix, rows in zip(matrices, self.rows.values(), strict=True):
             products.append(Product(matrix, rows, self.columns, features, feature_rows, sums))
             sums += sums_size(rows, feature_rows)
-        return products
+        return tuple(products)
 
 
 class Transformer:
@@ -325,7 +325,7 @@ class Transformer:
             self._check_state()
             product = work.products([matrix] * len(work.rows))[index]
             try:
-                yield from self._cpu.start([product])
+                yield from self._cpu.start((product,))
             except EngineFailed as failed:
                 raise ArithmeticRefused(f"{name} of layer {work.layer}: {failed}") from None
 

@@ -2,11 +2,10 @@
  * Products that others compute: handed over, taken back, and checked on the way. What is checked is the copy that is
  * used, so that nobody can change it in between.
  */
-#include <stdlib.h>
-
 #include "tensor.h"
 #include "tensor_lanes.h"
 #include "product_check_api.h"
+#include "workers.h"
 
 #define BLOCK BLOCK_ROWS
 
@@ -24,27 +23,6 @@ static bool sizes_fit(uint64_t width, uint64_t limit, uint64_t count, uint64_t t
 {
 	return within(width, limit) && within(count, CHECK_MAX_COUNT) && within(tile, count) &&
 	       padded(width) * count * element <= CHECK_MAX_BYTES;
-}
-
-/* A copy of guest memory; NULL: the port recorded an abort, or the host has no memory. */
-static void *take(struct port *port, uint64_t address, uint64_t bytes)
-{
-	void *data = malloc(bytes);
-
-	if (data && !guest_read(port, address, data, bytes)) {
-		scratch_clear(data, bytes);
-		free(data);
-		return NULL;
-	}
-	return data;
-}
-
-static void drop(void *data, uint64_t bytes)
-{
-	if (data) {
-		scratch_clear(data, bytes);
-		free(data);
-	}
 }
 
 /* --- the projection of a matrix ----------------------------------------------------------------------------------- */
@@ -103,115 +81,146 @@ int64_t check_project(struct port *port, uint64_t weights, uint64_t rows, uint64
 
 /* --- features, on their way out -------------------------------------------------------------------------------------- */
 
-/* Between one layout of `groups` x `count` atoms and its tiles, one of which is `rows` rows from `first` on. */
-static bool move_tile(struct port *port, uint64_t tile, uint8_t *whole, uint64_t groups, uint64_t count, uint64_t first,
-		      uint64_t rows, bool out)
+/* One layout of `groups` x `count` atoms from `whole` to its tiles, or back; of groups `from` up to `end`. */
+static void move_tiles(uint8_t *tiles, uint8_t *whole, uint64_t groups, uint64_t count, uint64_t tile, uint64_t from,
+		       uint64_t end, bool out)
 {
-	struct walk walk = out ? walk_writing(port, tile) : walk_reading(port, tile);
-	uint64_t bytes = groups * rows * FEATURE_ATOM, done = 0, run;
-	uint8_t *host;
+	for (uint64_t first = 0; first < count; first += tile) {
+		const uint64_t rows = count - first < tile ? count - first : tile;
+		uint8_t *part = tiles + first * groups * FEATURE_ATOM;
 
-	for (; done < bytes; done += run) {
-		uint64_t in_row = done % (rows * FEATURE_ATOM);
-		uint64_t at = done / (rows * FEATURE_ATOM) * count * FEATURE_ATOM + first * FEATURE_ATOM + in_row;
+		for (uint64_t group = from; group < end; group++) {
+			uint8_t *here = whole + (group * count + first) * FEATURE_ATOM;
+			uint8_t *there = part + group * rows * FEATURE_ATOM;
 
-		host = walk_next(&walk, rows * FEATURE_ATOM - in_row, &run);
-		if (!host) {
-			return false;
+			memcpy(out ? there : here, out ? here : there, rows * FEATURE_ATOM);
 		}
-		memcpy(out ? host : whole + at, out ? whole + at : host, run);
 	}
-	return true;
-}
-
-static bool move_tiles(struct port *port, uint64_t staging, uint8_t *whole, uint64_t groups, uint64_t count,
-		       uint64_t tile, bool out)
-{
-	bool moved = true;
-
-	for (uint64_t first = 0; moved && first < count; first += tile) {
-		uint64_t rows = count - first < tile ? count - first : tile;
-
-		moved = move_tile(port, staging + first * groups * FEATURE_ATOM, whole, groups, count, first, rows, out);
-	}
-	return moved;
 }
 
 int64_t check_offer(struct port *port, uint64_t features, uint64_t columns, uint64_t count, uint64_t tile,
 		    uint64_t projection, uint64_t staging, uint64_t expected)
 {
-	uint64_t width = padded(columns), bytes = width * count;
-	uint8_t *copy;
-	uint64_t *weights, *result;
-	int64_t status = TENSOR_ABORT;
+	const uint64_t width = padded(columns), groups = width / FEATURE_ATOM;
+	struct view input = {0}, weights = {0}, output = {0}, result = {0};
+	int64_t status;
 
 	if (!sizes_fit(columns, TENSOR_MAX_WIDTH, count, tile, 1)) {
 		return TENSOR_INVALID;
 	}
-	copy = take(port, features, bytes);
-	weights = copy ? take(port, projection, width * sizeof *weights) : NULL;
-	result = weights ? calloc(count, sizeof *result) : NULL;
-	if (result) {
-		lanes()->project_features((const int8_t *)copy, width / FEATURE_ATOM, count, weights, result);
-		if (move_tiles(port, staging, copy, width / FEATURE_ATOM, count, tile, true) &&
-		    guest_write(port, expected, result, count * sizeof *result)) {
-			status = TENSOR_OK;
-		}
+	status = view_flat(&input, port, features, width * count, false);
+	if (status == TENSOR_OK) {
+		status = view_flat(&weights, port, projection, width * sizeof(uint64_t), false);
 	}
-	drop(result, count * sizeof *result);
-	drop(weights, width * sizeof *weights);
-	drop(copy, bytes);
+	if (status == TENSOR_OK) {
+		status = view_flat(&output, port, staging, width * count, true);
+	}
+	if (status == TENSOR_OK) {
+		status = view_flat(&result, port, expected, count * sizeof(uint64_t), true);
+	}
+	if (status == TENSOR_OK) {
+		memset(result.flat, 0, count * sizeof(uint64_t));
+		lanes()->project_features((const int8_t *)input.flat, groups, count, (const uint64_t *)weights.flat,
+					  (uint64_t *)result.flat);
+		move_tiles(output.flat, input.flat, groups, count, tile, 0, groups, true);
+	}
+	view_close(&input, false);
+	view_close(&weights, false);
+	view_close(&output, status == TENSOR_OK);
+	view_close(&result, status == TENSOR_OK);
 	return status;
 }
 
 /* --- sums, on their way back --------------------------------------------------------------------------------------- */
 
-/* The secret numbers of `rows` rows from number `first` on; NULL: the host has no memory. */
-static uint64_t *secrets_of(uint64_t key, uint64_t first, uint64_t rows)
-{
-	uint64_t *secrets = malloc(rows * sizeof *secrets);
+#define CHUNK_GROUPS 256         /* of four rows, that a task takes at most */
+#define CHUNK_BYTES (64 << 10)   /* and at least, if there are as many */
 
-	for (uint64_t row = 0; secrets && row < rows; row++) {
-		secrets[row] = secret(key, first + row);
+struct acceptance {
+	struct view staged;
+	struct view sums;
+	uint64_t groups;
+	uint64_t count;
+	uint64_t tile;
+	uint64_t key;
+	uint64_t first; /* row of the first */
+	uint64_t chunk; /* groups of a task */
+	_Atomic uint64_t *found;
+};
+
+static void accept_chunk(void *context, uint64_t item)
+{
+	struct acceptance *acceptance = context;
+	const uint64_t from = item * acceptance->chunk;
+	const uint64_t end = acceptance->groups - from < acceptance->chunk ? acceptance->groups : from + acceptance->chunk;
+	const int32_t *copy = (const int32_t *)acceptance->sums.flat + from * acceptance->count * SUM_ATOM;
+	uint64_t secrets[CHUNK_GROUPS * SUM_ATOM];
+	uint64_t found[CHECK_MAX_COUNT] = {0};
+
+	for (uint64_t row = 0; row < (end - from) * SUM_ATOM; row++) {
+		secrets[row] = secret(acceptance->key, acceptance->first + from * SUM_ATOM + row);
 	}
-	return secrets;
+	move_tiles(acceptance->staged.flat, acceptance->sums.flat, acceptance->groups, acceptance->count, acceptance->tile,
+		   from, end, false);
+	lanes()->project_sums(copy, end - from, acceptance->count, secrets, found);
+	for (uint64_t m = 0; m < acceptance->count; m++) {
+		acceptance->found[m] += found[m];
+	}
+	scratch_clear(secrets, sizeof secrets);
+	scratch_clear(found, acceptance->count * sizeof *found);
 }
 
-int64_t check_accept(struct port *port, uint64_t staging, uint64_t rows, uint64_t count, uint64_t tile, uint64_t key,
-		     uint64_t first, uint64_t sums, uint64_t *found)
+static int64_t accept(struct port *port, const uint64_t *result, struct acceptance *acceptance)
 {
-	uint64_t height = padded(rows), bytes = height * count * sizeof(int32_t);
-	int64_t status = TENSOR_ABORT;
-	uint64_t *secrets;
-	uint8_t *copy;
+	const uint64_t rows = result[1];
+	const uint64_t bytes = sums_bytes(rows, acceptance->count);
+	int64_t status;
 
-	if (!sizes_fit(rows, TENSOR_MAX_ROWS, count, tile, sizeof(int32_t))) {
+	if (!sizes_fit(rows, TENSOR_MAX_ROWS, acceptance->count, acceptance->tile, sizeof(int32_t))) {
 		return TENSOR_INVALID;
 	}
-	copy = malloc(bytes);
-	secrets = copy ? secrets_of(key, first, height) : NULL;
-	if (secrets && move_tiles(port, staging, copy, height / SUM_ATOM, count, tile, false)) {
-		lanes()->project_sums((const int32_t *)copy, height / SUM_ATOM, count, secrets, found);
-		if (guest_write(port, sums, copy, bytes)) {
-			status = TENSOR_OK;
-		}
+	acceptance->groups = padded(rows) / SUM_ATOM;
+	status = view_flat(&acceptance->staged, port, result[0], bytes, false);
+	if (status == TENSOR_OK) {
+		status = view_flat(&acceptance->sums, port, result[2], bytes, true);
 	}
-	drop(secrets, height * sizeof *secrets);
-	drop(copy, bytes);
+	if (status == TENSOR_OK) {
+		workers_run(accept_chunk, acceptance, (acceptance->groups + acceptance->chunk - 1) / acceptance->chunk);
+	}
+	view_close(&acceptance->staged, false);
+	view_close(&acceptance->sums, status == TENSOR_OK);
+	acceptance->first += padded(rows);
 	return status;
 }
 
-int64_t check_agrees(struct port *port, uint64_t expected, const uint64_t *found, uint64_t count)
+static int64_t agrees(struct port *port, uint64_t expected, const _Atomic uint64_t *found, uint64_t count)
 {
-	uint64_t *numbers = take(port, expected, count * sizeof *numbers);
+	struct view numbers = {0};
+	int64_t status = view_flat(&numbers, port, expected, count * sizeof(uint64_t), false);
 	uint64_t difference = 0;
 
-	if (!numbers) {
-		return TENSOR_ABORT;
+	for (uint64_t m = 0; status == TENSOR_OK && m < count; m++) {
+		difference |= ((const uint64_t *)numbers.flat)[m] ^ found[m];
 	}
-	for (uint64_t m = 0; m < count; m++) {
-		difference |= numbers[m] ^ found[m];
+	view_close(&numbers, false);
+	return status == TENSOR_OK ? !difference : status;
+}
+
+int64_t check_accept(struct port *port, const uint64_t *results, uint64_t products, uint64_t count, uint64_t tile,
+		     uint64_t key, uint64_t expected)
+{
+	uint64_t groups = CHUNK_BYTES / (within(count, CHECK_MAX_COUNT) ? count * SUM_ATOM * sizeof(int32_t) : 1);
+	_Atomic uint64_t found[CHECK_MAX_COUNT] = {0};
+	struct acceptance acceptance = {.count = count, .tile = tile, .key = key, .found = found};
+	int64_t status = within(count, CHECK_MAX_COUNT) ? TENSOR_OK : TENSOR_INVALID;
+
+	acceptance.chunk = groups == 0 ? 1 : groups < CHUNK_GROUPS ? groups : CHUNK_GROUPS;
+	for (uint64_t i = 0; status == TENSOR_OK && i < products; i++) {
+		status = accept(port, results + 3 * i, &acceptance);
 	}
-	drop(numbers, count * sizeof *numbers);
-	return !difference;
+	if (status == TENSOR_OK) {
+		status = agrees(port, expected, found, count);
+	}
+	scratch_clear((void *)found, count * sizeof *found);
+	return status;
 }

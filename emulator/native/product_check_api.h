@@ -15,7 +15,7 @@
  */
 
 enum product_check_limit {
-	CHECK_MAX_COUNT = 65536, /* feature rows of a product */
+	CHECK_MAX_COUNT = 2048, /* feature rows of a product */
 	CHECK_MAX_BYTES = 1 << 28, /* of features or sums: bounds the scratch memory of a call */
 };
 
@@ -25,8 +25,9 @@ int64_t check_project(struct port *port, uint64_t weights, uint64_t rows, uint64
 /* Copies features into staging; expected[count] u64 = what the sums are to give. */
 int64_t check_offer(struct port *port, uint64_t features, uint64_t columns, uint64_t count, uint64_t tile,
 		    uint64_t projection, uint64_t staging, uint64_t expected);
-/* Copies sums out of staging; adds what they give to the host's found[count]. */
-int64_t check_accept(struct port *port, uint64_t staging, uint64_t rows, uint64_t count, uint64_t tile, uint64_t key,
-		     uint64_t first, uint64_t sums, uint64_t *found);
-/* 1 if the guest's expected[count] is what was found, else 0. */
-int64_t check_agrees(struct port *port, uint64_t expected, const uint64_t *found, uint64_t count);
+/*
+ * Copies sums out of staging: `results` has three words of each matrix, where its sums are staged, its rows, and where they
+ * belong. 1 if the copies give the guest's expected[count], else 0.
+ */
+int64_t check_accept(struct port *port, const uint64_t *results, uint64_t products, uint64_t count, uint64_t tile,
+		     uint64_t key, uint64_t expected);

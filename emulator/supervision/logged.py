@@ -126,3 +126,7 @@ class LoggedEvents(EventStream):
 
     def _wanted(self) -> set[EventKind]:
         return super()._wanted() | self._watched
+
+    def _select(self) -> None:
+        super()._select()
+        self.prompt = True  # for the history

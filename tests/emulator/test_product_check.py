@@ -85,7 +85,7 @@ class Case:
 
     def accept(self) -> int:
         return run(
-            self.guest, "check_accept", self.busy, self.results, self.count, self.tile, KEY, self.expected
+            self.guest, "check_accept", self.busy, sum(self.results, ()), self.count, self.tile, KEY, self.expected
         )  # fmt: skip
 
 

@@ -113,7 +113,7 @@ class MultiplyingKernel(SecureKernel):
         for number in range(sets):
             self.processor.number = number
             yield from write(features.va, atoms(problem.features(number), 16).tobytes())
-            yield from self._one_set(engine, products)
+            yield from self._one_set(engine, tuple(products))
             self.found.append([])
             for product in products:
                 self.found[-1].append((yield from read(product.sums, product.sums_size)))
