@@ -25,9 +25,6 @@ void core_smc_arrived(struct machine *machine, unsigned level)
 	      core_read_register(machine, 5), level, core_context(machine));
 	core->in_call = core->watch_calls;
 	core->call_start = core->instructions;
-	if (core->in_call) {
-		core_call_attention(machine);
-	}
 }
 
 void core_entered_el3(struct machine *machine)

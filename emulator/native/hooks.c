@@ -43,9 +43,6 @@ static void look_closer(struct machine *machine, uint64_t address)
 		core_uncount_rest_of_block(core, address + core->part_bytes);
 		core->part_bytes = 0;
 	}
-	if (core->in_call) {
-		core_watch_return(machine);
-	}
 	if (core->instructions > core->limit || address & 3 || core_must_stop(machine) ||
 	    (!part && is_caught(machine, address, float_traps))) {
 		core_uncount_rest_of_block(core, address);
@@ -53,16 +50,14 @@ static void look_closer(struct machine *machine, uint64_t address)
 		uc_emu_stop(core->engine); /* the block is not executed */
 		return;
 	}
-	core->quiet_until = core->in_call || core->serror_pending || core->doubtful_returns || float_traps ||
-					    interrupt_pending(machine)
-				    ? 0
-				    : core->limit;
+	core->quiet_until =
+		core->serror_pending || core->doubtful_returns || float_traps || interrupt_pending(machine) ? 0 : core->limit;
 	if (core_interrupted) {
 		core_call_attention(machine); /* the signal came in between */
 	}
 }
 
-/* Runs once a block: whatever is not counting lies behind one comparison. */
+/* Runs once a block: whatever is not counting lies behind two comparisons. */
 static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *user)
 {
 	struct machine *machine = user;
@@ -72,6 +67,9 @@ static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *u
 	core->block_start = address;
 	core->block_bytes = size;
 	core->instructions += size / 4;
+	if (core->in_call) {
+		core_watch_return(machine);
+	}
 	if (core->instructions > core->quiet_until || address & 3) {
 		look_closer(machine, address);
 	}

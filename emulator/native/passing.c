@@ -14,6 +14,8 @@
 #define PSTATE_V (UINT64_C(1) << 28)
 #define PSTATE_FLAGS (PSTATE_N | PSTATE_Z | PSTATE_C | PSTATE_V)
 
+#define AT_ONCE (1 << 20) /* instructions: a loop without an end leaves room for an interrupt of the host's */
+
 #define SCR_TWI (1 << 12)
 #define HCR_TWI (1 << 13)
 
@@ -147,7 +149,8 @@ enum passed core_pass_time(struct machine *machine)
 {
 	struct core *core = &machine->core;
 	const uint64_t first = core_read_register(machine, REGISTER_PC);
-	const uint64_t count = core->limit - core->instructions;
+	const uint64_t room = core->limit - core->instructions;
+	const uint64_t count = room < AT_ONCE ? room : AT_ONCE;
 	struct passing passing = {.machine = machine, .pc = first, .left = count};
 	bool waiting = false;
 	uint64_t pstate;
