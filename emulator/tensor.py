@@ -21,6 +21,7 @@ from .world_port import WorldPort
 PORTABLE_VARIABLE = "FLEXSERVE_PORTABLE"  # set to anything: no vector dispatch; the results are the same
 lib.tensor_force_portable(bool(os.environ.get(PORTABLE_VARIABLE)))
 lib.int8_force_portable(bool(os.environ.get(PORTABLE_VARIABLE)))
+lib.fp16_force_portable(bool(os.environ.get(PORTABLE_VARIABLE)))
 
 MAX_WIDTH = lib.TENSOR_MAX_WIDTH
 MAX_VOCABULARY = lib.TENSOR_MAX_ROWS

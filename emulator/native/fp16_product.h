@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fp16_product_api.h"
+
 #define FP16_GROUP 16 /* rows of the matrix in a block */
 #define FP16_BLOCK 32 /* columns */
 #define FP16_ATOM 8   /* columns of a row of features that are neighbours */
@@ -26,5 +28,24 @@ struct fp16_product {
 
 /* On as many threads as the host has. False: the host has no memory. */
 bool fp16_product(const struct fp16_product *product);
+
+/* --- inside --------------------------------------------------------------------------------------------------------- */
+
+/* One source, fp16_product_loops.h, compiled for each kind of processor. */
+struct fp16_kind {
+	const char *name;
+	/* One row of features, as floats. `atoms`: the row's first of `count` to an atom; `blocks`: of its columns. */
+	void (*widen_row)(const uint8_t *atoms, size_t count, size_t blocks, float *row);
+	/* The sums of one group with all rows of features, which lie row by row: [count][blocks * FP16_BLOCK]. */
+	void (*group)(const float *features, size_t count, const uint8_t *const *block, size_t blocks, float *sums);
+};
+
+extern const struct fp16_kind fp16_portable;
+#if defined(__x86_64__)
+extern const struct fp16_kind fp16_avx512;
+extern const struct fp16_kind fp16_avx2;
+#elif defined(__aarch64__)
+extern const struct fp16_kind fp16_neon;
+#endif
 
 #endif

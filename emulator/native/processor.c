@@ -33,12 +33,35 @@ bool processor_has_avx2(void)
 	return features(YMM_STATE).ebx & bit_AVX2;
 }
 
-bool processor_has_vnni(void)
+static bool has_f16c(void)
+{
+	struct leaf leaf = {0};
+
+	return __get_cpuid(1, &leaf.eax, &leaf.ebx, &leaf.ecx, &leaf.edx) && leaf.ecx & bit_F16C;
+}
+
+bool processor_has_avx2_f16c(void)
+{
+	return processor_has_avx2() && has_f16c();
+}
+
+static bool has_avx512(struct leaf leaf)
 {
 	const unsigned wanted = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+
+	return (leaf.ebx & wanted) == wanted;
+}
+
+bool processor_has_avx512(void)
+{
+	return has_avx512(features(ZMM_STATE)) && has_f16c();
+}
+
+bool processor_has_vnni(void)
+{
 	const struct leaf leaf = features(ZMM_STATE);
 
-	return (leaf.ebx & wanted) == wanted && (leaf.ecx & bit_AVX512VNNI);
+	return has_avx512(leaf) && leaf.ecx & bit_AVX512VNNI;
 }
 
 bool processor_has_dot_product(void)
@@ -53,6 +76,16 @@ bool processor_has_dot_product(void)
 #define HWCAP_DOT_PRODUCT (1UL << 20) /* HWCAP_ASIMDDP of the Linux ABI for AArch64 */
 
 bool processor_has_avx2(void)
+{
+	return false;
+}
+
+bool processor_has_avx2_f16c(void)
+{
+	return false;
+}
+
+bool processor_has_avx512(void)
 {
 	return false;
 }
