@@ -12,10 +12,30 @@ from emulator.events import EventKind, NpuWhat
 from emulator.memory_map import DRAM_BASE, MIB
 from tests.emulator.devices.rig import CODE, Rig
 
-from .program import Matrix, Product, amount, chain, features_of, result_bytes, result_of, weights_of
+from .program import (
+    ATOM,
+    BANK,
+    BANKS,
+    FP16,
+    FP32,
+    INT8,
+    INT32,
+    Matrix,
+    Product,
+    amount,
+    ceil,
+    chain,
+    features_of,
+    result_bytes,
+    result_of,
+    weights_of,
+)
 
 PROGRAM = DRAM_BASE + 16 * MIB
 FEATURES, WEIGHTS, OUTPUT = DRAM_BASE + 17 * MIB, DRAM_BASE + 20 * MIB, DRAM_BASE + 54 * MIB
+FEATURE_ROOM, OUTPUT_ROOM = WEIGHTS - FEATURES, 10 * MIB
+MAX_HEIGHT = 2047  # of an image: its field has 11 bits
+RESULTS = {"<i4": INT32, "<i1": INT8, "<f4": FP32, "<f2": FP16}
 DONE, FAILED = 0x300, 0x7000
 ALL = DONE | FAILED
 
@@ -81,14 +101,26 @@ class Bench(Rig):
         return self.wait(core)
 
     def multiply(self, features: Matrix, weights: Matrix, kind: str = "<i4", **how: int) -> Matrix:
-        """features x weights^T of operands of at most the buffer's size, by one task."""
-        (rows, channels), kernels = features.shape, len(weights)
-        self.machine.write_physical(FEATURES, features_of(features))
+        """features x weights^T, by as many tasks as the convolution buffer asks for, and jobs as this memory does."""
+        rows, kernels = len(features), len(weights)
         self.machine.write_physical(WEIGHTS, weights_of(weights))
-        precision = 2 if features.dtype == np.float16 else 0
-        result = {"<i4": 4, "<i1": 0, "<f4": 5, "<f2": 2}[kind]
-        task = Product(rows, channels, kernels, FEATURES, WEIGHTS, OUTPUT, precision, result, **how)  # type: ignore[arg-type]
-        status = self.run(task)
+        room = min(FEATURE_ROOM // len(features_of(features[:1])), OUTPUT_ROOM // result_bytes(1, kernels, kind))
+        slabs = [self._multiply_slab(features[at : at + room], weights, kind, how) for at in range(0, rows, room)]
+        return np.concatenate(slabs)
+
+    def _multiply_slab(self, features: Matrix, weights: Matrix, kind: str, how: dict[str, int]) -> Matrix:
+        (rows, channels), kernels = features.shape, len(weights)
+        precision = FP16 if features.dtype == np.float16 else INT8
+        tile = min((BANKS - 1) * BANK // (ceil(channels * features.itemsize, ATOM) * ATOM), MAX_HEIGHT)
+        tasks = [
+            Product(
+                min(tile, rows - at), channels, kernels, FEATURES + ATOM * at, WEIGHTS, OUTPUT + ATOM * at, precision,
+                RESULTS[kind], feature_rows=rows, output_rows=rows, **how,  # type: ignore[arg-type]
+            )
+            for at in range(0, rows, tile)
+        ]  # fmt: skip
+        self.machine.write_physical(FEATURES, features_of(features))
+        status = self.run(*tasks)
         assert status & DONE and not status & FAILED, self.fault()
         return result_of(self.machine.read_physical(OUTPUT, result_bytes(rows, kernels, kind)), rows, kernels, kind)
 
@@ -115,11 +147,19 @@ def exact(features: Matrix, weights: Matrix) -> Matrix:
 
 
 def in_order(features: Matrix, weights: Matrix) -> Matrix:
-    """fp16 x fp16: one float32 a result, channel after channel."""
+    """fp16 x fp16: one float32 a result, channel after channel; every NaN is the same."""
     sums = np.zeros((len(features), len(weights)), np.float32)
-    for k in range(features.shape[1]):
-        sums += np.outer(features[:, k].astype(np.float32), weights[:, k].astype(np.float32))
+    products = np.empty_like(sums)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(features.shape[1]):
+            sums += np.multiply.outer(features[:, k].astype(np.float32), weights[:, k].astype(np.float32), out=products)
+    sums[np.isnan(sums)] = np.uint32(0x7FC0_0000).view(np.float32)
     return sums
+
+
+def same_bits(one: Matrix, other: Matrix) -> bool:
+    """Also of zeros' signs and NaNs."""
+    return one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
 def requantised(sums: Matrix, scale: int, shift: int, offset: int) -> Matrix:

@@ -126,26 +126,24 @@ def amount(product: Product) -> int:
 # --- operands, by their definition -----------------------------------------------------------------------------
 
 
+def filled(matrix: Matrix, rows: int, columns: int) -> Matrix:
+    """With zeros, to a multiple of so many rows and columns."""
+    height, width = matrix.shape
+    return np.pad(matrix, ((0, -height % rows), (0, -width % columns)))
+
+
 def features_of(matrix: Matrix) -> bytes:
     """[rows][channels] as [channels / C2][rows][C2], C2 to an atom of 16 bytes."""
     c2 = ATOM // matrix.itemsize
-    rows, channels = matrix.shape
-    out = np.zeros((ceil(channels, c2), rows, c2), matrix.dtype)
-    for c in range(channels):
-        out[c // c2, :, c % c2] = matrix[:, c]
-    return out.tobytes()
+    return filled(matrix, 1, c2).reshape(len(matrix), -1, c2).transpose(1, 0, 2).tobytes()
 
 
 def weights_of(matrix: Matrix) -> bytes:
     """[kernels][channels] as [kernels / G][channels / 32][G][32], G 32 for int8 and 16 for fp16; filled with zeros."""
     group = 32 // matrix.itemsize
     kernels, channels = matrix.shape
-    out = np.zeros((ceil(kernels, group), ceil(channels, 32), group, 32), matrix.dtype)
-    for c in range(channels):
-        for first in range(0, kernels, group):
-            part = matrix[first : first + group, c]
-            out[first // group, c // 32, : len(part), c % 32] = part
-    return out.tobytes()
+    blocks = filled(matrix, group, 32).reshape(ceil(kernels, group), group, ceil(channels, 32), 32)
+    return blocks.transpose(0, 2, 1, 3).tobytes()
 
 
 def result_of(data: bytes, rows: int, kernels: int, kind: str) -> Matrix:
