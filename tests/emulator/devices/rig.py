@@ -16,8 +16,8 @@ from emulator.memory_map import DRAM_BASE, MIB, SECURE_SRAM, DramLayout, Nsaid
 from emulator.registers import Register
 
 WFI = 0xD503207F
-LOAD = {4: 0xB9400001, 8: 0xF9400001}  # ldr w1/x1, [x0]
-STORE = {4: 0xB9000001, 8: 0xF9000001}  # str w1/x1, [x0]
+LOAD = {1: 0x39400001, 2: 0x79400001, 4: 0xB9400001, 8: 0xF9400001}  # ldrb, ldrh w1, ldr w1/x1, [x0]
+STORE = {1: 0x39000001, 2: 0x79000001, 4: 0xB9000001, 8: 0xF9000001}  # strb, strh w1, str w1/x1, [x0]
 CODE = SECURE_SRAM.base + 0x1000
 VECTORS = SECURE_SRAM.base + 0x2000
 VECTOR_STEP, VECTOR_COUNT = 0x80, 16

@@ -1,4 +1,4 @@
-"""Tens of thousands of products: minutes, so not part of the suite (scripts/acceptance/npu_products.sh)."""
+"""Very many products and bad programs: minutes, so not part of the suite (scripts/acceptance/npu_products.sh)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 from emulator.native import lib
 
 from .bench import Bench, bench
+from .ordeal import Ordeal
 from .shapes import MOST, check, every_residue, of_residues, small
 
 pytestmark = pytest.mark.timeout(3600)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rig() -> Iterator[Bench]:
     with bench() as made:
         yield made
@@ -53,3 +54,12 @@ def test_large_shapes_by_each_kernel(rig: Bench, kind: str, kernel: int) -> None
 @pytest.mark.parametrize("size", [MOST - 1, MOST])
 def test_the_largest_product(rig: Bench, kind: str, size: int) -> None:
     check(rig, np.random.default_rng(size), (size, size, size), kind)
+
+
+def test_bad_programs_and_accesses_at_random(rig: Bench) -> None:
+    ordeal = Ordeal(rig)
+    for seed in range(100_000, 200_000):
+        ordeal.run(seed)
+    for seed in range(100_000, 110_000):
+        ordeal.poke_everywhere(seed)
+    ordeal.judge_everything()
