@@ -27,6 +27,7 @@ GOOD = [
         Product(6, 90, 32, FEATURES, WEIGHTS + 3072, OUTPUT + 768, reuse=True),
     ],
     [Product(3, 64, 32, FEATURES, WEIGHTS, OUTPUT + 384 * i, INT8, INT32) for i in range(3)],
+    [Product(2, 32, 2200, FEATURES, WEIGHTS, OUTPUT)],  # more than one step multiplies
 ]
 
 
@@ -76,6 +77,16 @@ def other_chain(dice: random.Random, words: list[int]) -> None:
             words[place] = command(PC, dice.choice([value(dice), 0x0010_0000, 0xFFFF_F000, 0xFFFF_FFF0]), register)
 
 
+def other_place(dice: random.Random, words: list[int]) -> None:
+    """Operands that lie where the stream may only read, or only in part, or across its edge."""
+    register = dice.choice([NpuCore.CNA_FEATURE_DATA_ADDR, NpuCore.CNA_DCOMP_ADDR0, NpuCore.DPU_DST_BASE_ADDR]).offset
+    address = dice.choice([FEATURES, WEIGHTS, OUTPUT, 0x0010_0000, 0xFFFF_F000]) + 16 * dice.randrange(-8, 0x1410)
+    for place, word in enumerate(words):
+        if word & 0xFFFF == register:
+            words[place] = command(word >> 48, address + dice.choice([0, 0, 0, 8]), register)
+
+
 MUTATIONS: list[Callable[[random.Random, list[int]], None]] = [
     flip, random_word, random_target, another_register, another_value, another_value, swap, truncate, other_chain,
+    other_place,
 ]  # fmt: skip

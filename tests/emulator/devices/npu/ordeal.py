@@ -21,7 +21,7 @@ from .program import amount, chain
 
 PROGRAM, LAST_PAGE = 0x0010_0000, 0xFFFF_F000
 WINDOW, WINDOW_PAGES = DRAM_BASE + 16 * MIB, 128  # physical memory; most of it is nobody's
-PROGRAM_PAGES, OPERAND_PAGES = 2, 8
+PROGRAM_PAGES, OPERAND_PAGES = 2, 20
 STEPS = 300  # that a job is given before it is stopped
 CORES = 3
 ENDS = {NpuWhat.JOB_DONE, NpuWhat.FAULT, NpuWhat.ABORTED}
@@ -77,6 +77,8 @@ class Ordeal:
 
     def _lock(self, address: int) -> None:
         """From here on the page must stay as it is."""
+        if address in self.locked:
+            return
         self.smmu.map(address, 0, 0)
         self.smmu.command(Opcode.TLBI_S2_IPA, VMID, address)
         self.smmu.sync()
@@ -165,7 +167,7 @@ class Ordeal:
             case 3:
                 self.rig.control(NpuControl.RESET.offset, value(dice))
             case 4 | 5:
-                self._lock(dice.choice([address for address in self.pages if address not in self.locked]))
+                self._lock(dice.choice([OUTPUT, OUTPUT, OUTPUT + PAGE_SIZE, dice.choice(list(self.pages))]))
             case _:
                 self._poke(dice, (NPU0, NPU1, NPU2)[core].base, 0x8000)
 
@@ -212,6 +214,9 @@ class Ordeal:
 
     def _judge(self, core: int, disturbed: bool) -> None:
         assert not self.rig.control(NpuControl.STATUS.offset), "every job has ended"
+        output = self._output()
+        self.smmu.sync()
+        assert self._output() == output, "a job that has ended writes nothing more"
         self.rig.machine.events.drain()
         told = [event for event in self.rig.events if event.kind is EventKind.NPU]
         for number in range(CORES):
