@@ -28,6 +28,7 @@ ENDS = {NpuWhat.JOB_DONE, NpuWhat.FAULT, NpuWhat.ABORTED}
 OF_PROGRAM = {Problem.UNKNOWN_TARGET, Problem.UNKNOWN_REGISTER}  # name what is no register
 OF_MEMORY = {Problem.DMA_READ: 1 << 12, Problem.DMA_WRITE: 1 << 13}
 PROGRAM_ERROR = 1 << 14
+POINTERS = (NpuCore.CNA_S_POINTER, NpuCore.CORE_S_POINTER, NpuCore.DPU_S_POINTER)
 ALL_RAW = 0x1_FFFF
 
 
@@ -112,6 +113,9 @@ class Ordeal:
         self.rig.control(NpuControl.CLOCK.offset, 7)
         for core in range(CORES):
             self.rig.put(NpuCore.PC_INTERRUPT_CLEAR.offset, ALL_RAW, core)
+            pointers = [self.rig.get(register.offset, core) for register in POINTERS]
+            if any(word & 1 != word >> 16 & 1 for word in pointers):  # whoever set one so has to reset the core
+                self._stop_by_reset(core)
 
     def run(self, seed: int) -> None:
         """One job, wherever it leads."""
