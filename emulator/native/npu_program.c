@@ -152,7 +152,7 @@ uint32_t npu_fetch(struct machine *machine, struct npu_core *core)
 	program->words -= count;
 	program->address += count * WORD_BYTES;
 	if (program->address == 0 && program->words) { /* beyond 32 bits */
-		npu_fail(machine, core, NPU_TOO_LARGE, NPU_PC_REGISTER_AMOUNTS, program->words);
+		npu_fail(machine, core, NPU_TOO_LARGE, NPU_PC_REGISTER_AMOUNTS, npu_word(core, NPU_PC_REGISTER_AMOUNTS));
 	}
 	return count * WORD_BYTES;
 }

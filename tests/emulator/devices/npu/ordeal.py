@@ -53,6 +53,7 @@ class Ordeal:
         ):
             self.pages.update({base + PAGE_SIZE * page: free.pop() for page in range(count)})
         self.written = {self.pages[OUTPUT + PAGE_SIZE * page] for page in range(OPERAND_PAGES)}
+        self.locked = dict.fromkeys(self.pages, b"")  # not mapped yet
         self.wanted = [self._result(index) for index in range(len(GOOD))]
         self.rest = self._rest()
 
@@ -60,14 +61,14 @@ class Ordeal:
 
     def _restore(self) -> None:
         self.rig.machine.write_physical(WINDOW, self.canaries)
-        for address, page in self.pages.items():
-            self._map(address, page)
-        self.locked: dict[int, bytes] = {}
+        for address in self.locked:
+            self._map(address)
+        self.locked = {}
         self.placed: set[int] = set()
 
-    def _map(self, address: int, page: int) -> None:
+    def _map(self, address: int) -> None:
         writable = OUTPUT <= address < OUTPUT + OPERAND_PAGES * PAGE_SIZE
-        self.smmu.map(address, page, READ | ACCESS_FLAG | (1 << 7 if writable else 0))
+        self.smmu.map(address, self.pages[address], READ | ACCESS_FLAG | (1 << 7 if writable else 0))
 
     def _place(self, address: int, image: bytes) -> None:
         """As far as there are pages."""

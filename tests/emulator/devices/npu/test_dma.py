@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from emulator.devices.npu import Problem
+from emulator.devices.npu import NpuCore, Problem
 from emulator.devices.smmu_structures import Opcode
 from emulator.events import EventKind, NpuWhat
 from emulator.memory_map import DRAM_BASE, MIB, PAGE_SIZE, Nsaid, StreamId
@@ -105,6 +105,14 @@ def test_a_page_that_is_not_mapped_is_a_dma_error(job: Job, address: int, error:
     (told,) = job.rig.told(NpuWhat.FAULT)
     assert told[2:5] == (Problem.DMA_READ if error == READ_ERROR else Problem.DMA_WRITE, 0, address)
     assert job.output()[-1024:] == b"\xaa" * 1024
+
+
+def test_a_program_that_goes_beyond_32_bits_ends_there(job: Job) -> None:
+    job.place(0xFFFF_F000, bytes(PAGE_SIZE))
+    job.rig.submit(0xFFFF_F800, 0x1FF, core=1)
+    assert job.rig.wait(1) == 1 << 14
+    (told,) = job.rig.told(NpuWhat.FAULT)
+    assert told[2:5] == (Problem.TOO_LARGE, NpuCore.PC_REGISTER_AMOUNTS.offset, 0x1FF)
 
 
 def test_a_page_that_may_only_be_read_is_not_written(job: Job) -> None:

@@ -165,6 +165,14 @@ def test_a_chain_that_ends_too_early(shared: Bench) -> None:
     assert shared.get(NpuCore.PC_TASK_STATUS.offset) == 1
 
 
+def test_a_program_that_names_itself_ends_after_its_tasks(shared: Bench) -> None:
+    follows = [command(PC, PROGRAM, 0x10), command(PC, amount(GOOD), 0x14), *END[2:]]
+    shared.machine.write_physical(PROGRAM, packed([*GOOD.commands(), *follows]))
+    shared.submit(PROGRAM, amount(GOOD), tasks=0xFFF)
+    assert shared.wait() & DONE
+    assert shared.get(NpuCore.PC_TASK_STATUS.offset) == 0xFFF
+
+
 def test_registers_alone_start_nothing(shared: Bench) -> None:
     shared.put(NpuCore.PC_TASK_CON.offset, 1)
     shared.put(NpuCore.PC_BASE_ADDRESS.offset, 1)
