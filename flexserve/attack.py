@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from emulator.machine import Machine
 from emulator.memory_map import MIB, DramLayout
 from nworld.attacks import ATTACKS, Attack, Moment
 from nworld.attacks.hostile import Hostile
 from nworld.attacks.kernel import HostileKernel, Playbook
+from nworld.npu_sandbox import NpuSandbox
+from sworld.shape import ModelShape
 
-from .attacked_model import attacked_medium
+from .attacked_model import NPU_SHAPE, SHAPE, attacked_medium
 from .judge import Judge
+from .judged_kernel import CredulousKernel, JudgedKernel
 from .planted_registers import RegisterPlanter
 from .system import Generation, Images, Show, System
 
 DRAM_BYTES = 64 * MIB
 PROMPT = "a"
 TOKENS = 8
+NPU_TOKENS = 2  # by the NPU: a request is over soon, and what it does is in every golden trace
+REQUESTS_PER_ATTACK = 4  # within which each must have had its moments
 NOTHING = "nothing"
 
 
@@ -57,25 +62,46 @@ def run(
     make_machine: Callable[[DramLayout], Machine] = Machine,
     show: Show = lambda notice: None,
 ) -> tuple[Verdict, ...]:
-    """Play ``attacks`` on one phone, while and after it serves a model; ``begun`` and ``done`` are told of each.
+    """Play ``attacks`` on phones, while and after they serve a model; ``begun`` and ``done`` are told of each.
 
-    After an attack that got through the phone cannot be trusted: those that are left get a fresh one. ``lifted``: every
-    target is an ordinary page, and every other protection is given what it asks for; an attack that does not get
-    through then is none.
+    There is a phone for each driver of the NPU, and one whose secure world multiplies by the processor. After an attack
+    that got through a phone cannot be trusted: those that are left get a fresh one. ``lifted``: every target is an
+    ordinary page, and every other protection is given what it asks for; an attack that does not get through then is
+    none.
     """
     images = images or Images.load()
-    order = sorted(attacks, key=lambda attack: list(Moment).index(attack.begins))
     verdicts: list[Verdict] = []
 
     def judged(verdict: Verdict) -> None:
         verdicts.append(verdict)
         done(verdict)
 
-    while len(verdicts) < len(order):
-        battle = Battle(images, lifted=lifted, make_machine=make_machine, show=show)
-        with contextlib.closing(battle), contextlib.suppress(Breach):
-            battle.fight(order[len(verdicts) :], judged, begun)
+    for driver in dict.fromkeys(attack.driver for attack in attacks):
+        left = sorted(
+            (attack for attack in attacks if attack.driver is driver),
+            key=lambda attack: list(Moment).index(attack.begins),
+        )
+        while left:
+            before = len(verdicts)
+            battle = Battle(images, driver, lifted=lifted, make_machine=make_machine, show=show)
+            with contextlib.closing(battle), contextlib.suppress(Breach):
+                battle.fight(left, judged, begun)
+            left = left[len(verdicts) - before :]
     return tuple(verdicts)
+
+
+@functools.cache
+def peaceful_tokens(tokens: int, shape: ModelShape) -> tuple[int, ...]:
+    """What a phone serves that nobody attacks, by its processor."""
+    stored = attacked_medium(shape)
+    system = System(DRAM_BYTES, use_npu=False)
+    system.board.trusted.provision(stored.slot)
+    system.board.storage.insert(stored.content)
+    system.boot()
+    system.open(stored.layout.slot)
+    generation = system.generate(PROMPT, tokens)
+    system.dispose()
+    return generation.tokens
 
 
 class Breach(Exception):
@@ -83,22 +109,26 @@ class Breach(Exception):
 
 
 class Battle:
-    """A phone with a hostile normal kernel, booted."""
+    """A phone with a hostile normal kernel, booted; ``driver`` and ``lifted`` as in `Attack` and `run`."""
 
     def __init__(
         self,
         images: Images,
+        driver: type[NpuSandbox] | None = None,
         *,
         lifted: bool = False,
         make_machine: Callable[[DramLayout], Machine] = Machine,
         show: Show = lambda notice: None,
     ) -> None:
-        stored = attacked_medium()
+        shape, self._tokens = (NPU_SHAPE, NPU_TOKENS) if driver else (SHAPE, TOKENS)
+        stored = attacked_medium(shape)
         self.system = System(
             DRAM_BYTES,
             images=images,
+            secure_kernel=CredulousKernel if lifted else JudgedKernel,
             normal_kernel=HostileKernel,
-            use_npu=False,  # these attacks are about memory, and a token by the NPU is thousands of events
+            driver_context=driver or NpuSandbox,
+            use_npu=driver is not None,
             make_machine=make_machine,
             show=show,
         )
@@ -108,7 +138,8 @@ class Battle:
         self.hostile = Hostile(self.system.normal, self.system.probe, stored.layout)
         planter = RegisterPlanter(self.system.machine, images.gate, self.system.machine.layout.secure_base)
         self.system.secure.gate = planter
-        self.judge = Judge(self.system, self.hostile, planter, lifted=lifted)
+        tokens = functools.partial(peaceful_tokens, self._tokens, shape)
+        self.judge = Judge(self.system, self.hostile, planter, tokens, lifted=lifted)
 
     def close(self) -> None:
         """Give the host's memory back."""
@@ -138,10 +169,15 @@ class Battle:
         assert isinstance(self.system.normal, HostileKernel)
         self.system.normal.playbook = playbook
         self.system.open(self.hostile.medium.slot)
-        generation = self.system.generate(PROMPT, TOKENS)
-        while playbook.wants_a_token:
-            generation = self.system.generate(PROMPT, TOKENS)
+        generation = self._generate(playbook)
+        for _ in range(REQUESTS_PER_ATTACK * len(attacks)):
+            if playbook.wants_a_token:
+                generation = self._generate(playbook)
         self.system.close()
-        self.system.run("attacks", partial(playbook.play, Moment.CLOSED))
+        self.system.run("attacks", functools.partial(playbook.play, Moment.CLOSED))
         assert playbook.is_over
         return generation
+
+    def _generate(self, playbook: Playbook) -> Generation:
+        self.system.run("attacks", functools.partial(playbook.play, Moment.REQUEST))
+        return self.system.generate(PROMPT, self._tokens)

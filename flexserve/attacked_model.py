@@ -29,6 +29,19 @@ SHAPE = ModelShape(
     norm_epsilon=1e-5,
     tied=True,
 )
+# For attacks on the NPU: few jobs, of which the classifier's is long enough to be interrupted in the middle
+NPU_SHAPE = ModelShape(
+    vocabulary=2048,
+    width=256,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    feed_forward=32,
+    context=32,
+    rope_base=10000.0,
+    norm_epsilon=1e-5,
+    tied=True,
+)
 SLOT = "assistant"
 VERSION, OLDER_VERSION = 2, 1
 BYTES, BEGIN, END, UNKNOWN = 256, 0, 1, 2
@@ -43,11 +56,11 @@ class AttackedMedium:
     slot: Slot
 
 
-def attacked_medium(device_id: int = 0) -> AttackedMedium:
+def attacked_medium(shape: ModelShape = SHAPE, device_id: int = 0) -> AttackedMedium:
     """Made of noise, and the same every time."""
     model_id, other_id = (hashlib.sha256(name).digest()[:16] for name in (b"the model", b"another model"))
     packages = [
-        pack(Identity(SLOT, identity, version), SHAPE, _contents(seed), _tokenizer(), fuse_key(device_id))
+        pack(Identity(SLOT, identity, version), shape, _contents(shape, seed), _tokenizer(shape), fuse_key(device_id))
         for identity, version, seed in (
             (model_id, VERSION, "the model"),
             (model_id, OLDER_VERSION, "the model, earlier"),
@@ -71,15 +84,17 @@ def attacked_medium(device_id: int = 0) -> AttackedMedium:
     return AttackedMedium(content, layout, Slot(SLOT, model_id, VERSION))
 
 
-def _contents(seed: str) -> Contents:
-    groups = [(SHARED, shared_objects(SHAPE)), *((layer, layer_objects(SHAPE)) for layer in range(SHAPE.layers))]
-    return {(layer, thing.name): _object(thing, f"{seed} {layer}") for layer, things in groups for thing in things}
+def _contents(shape: ModelShape, seed: str) -> Contents:
+    groups = [(SHARED, shared_objects(shape)), *((layer, layer_objects(shape)) for layer in range(shape.layers))]
+    return {
+        (layer, thing.name): _object(shape, thing, f"{seed} {layer}") for layer, things in groups for thing in things
+    }
 
 
-def _object(thing: ModelObject, seed: str) -> bytes:
+def _object(shape: ModelShape, thing: ModelObject, seed: str) -> bytes:
     match thing.kind:
         case Kind.TABLE:
-            steps = rotation_steps(SHAPE.head_width, SHAPE.rope_base)
+            steps = rotation_steps(shape.head_width, shape.rope_base)
             return struct.pack(f"<{len(steps)}Q", *steps)
         case Kind.VECTOR:
             return struct.pack("<f", 1.0) * thing.columns
@@ -89,12 +104,12 @@ def _object(thing: ModelObject, seed: str) -> bytes:
             return pack_matrix(np.full(thing.rows, 1 / 1024, np.float32), values)
 
 
-def _tokenizer() -> Tokenizer:
+def _tokenizer(shape: ModelShape) -> Tokenizer:
     """Single bytes, and pieces that no text has."""
     control = [("<s>", PieceType.CONTROL), ("</s>", PieceType.CONTROL), ("<unk>", PieceType.UNKNOWN)]
     single = [(f"<0x{byte:02X}>", PieceType.BYTE) for byte in range(BYTES)]
-    rest = SHAPE.vocabulary - len(control) - len(single) - 1
+    rest = shape.vocabulary - len(control) - len(single) - 1
     words = [(SPACE, PieceType.NORMAL), *((f"word{index}", PieceType.NORMAL) for index in range(rest))]
     pieces, types = zip(*control, *single, *words, strict=True)
-    scores = (0.0,) * SHAPE.vocabulary
+    scores = (0.0,) * shape.vocabulary
     return Tokenizer(pieces, scores, types, BEGIN, END, UNKNOWN, add_begin=True, add_space=False, squeeze_spaces=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emulator.devices.npu import NpuCore, Problem
 from emulator.devices.smmu_structures import EventCode
-from emulator.events import Event, EventKind, EventStream, Filter
-from emulator.memory_map import PAGE_SIZE
-from emulator.world import World, world_of
+from emulator.events import Event, EventKind, EventStream, Filter, NpuWhat
+from emulator.memory_map import PAGE_SIZE, StreamId
+from emulator.world import World, vmid_of, world_of
 from monitor import abi
-from monitor.services.messages import ServiceStatus
+from monitor.services.messages import DriverStatus, ServiceStatus
 
 KINDS = (
     EventKind.SMC,
@@ -18,10 +19,14 @@ KINDS = (
     EventKind.DENIED,
     EventKind.SMMU_FAULT,
     EventKind.DMA,
+    EventKind.NPU,
 )
+NPU_STREAMS = (StreamId.NPU0, StreamId.NPU1, StreamId.NPU2)
+BY_DMA = (Problem.DMA_READ, Problem.DMA_WRITE)  # of which the SMMU or a filter tells more
 
-VECTOR = 6  # of an exception's arguments
-INTERRUPTS = (0x080, 0x100)  # IRQ and FIQ: nobody was refused anything
+VECTOR, CONTEXT = 6, 7  # of an event's arguments
+IRQ, FIQ = 0x080, 0x100
+INTERRUPTS = (IRQ, FIQ)  # nobody was refused anything
 UNDEFINED, INSTRUCTION_ABORT, DATA_ABORT, SERROR = 0x00, 0x20, 0x24, 0x2F  # ESR_ELx.EC, from a lower level
 SAME_LEVEL = 1
 STAGE1_WALK = 1 << 7
@@ -34,6 +39,7 @@ FAULTS = {  # by its upper four bits, where the lower two are a level
     0b0101: "external abort",
 }
 MOST_REFUSALS = 3
+STOPPED = (abi.Status.FAULT, abi.Status.TIMEOUT)  # what the secure world is told of its driver
 
 
 @dataclass
@@ -70,7 +76,7 @@ class Evidence:
         distinct = list(dict.fromkeys(refusals))
         if len(distinct) > MOST_REFUSALS:  # a sweep over many calls: what they answered, without their names
             distinct = list(dict.fromkeys(refusal.split(": ")[-1] for refusal in distinct))
-        return ", ".join([*distinct, *self._credits])
+        return ", ".join([*distinct, *self._timeouts(), *self._credits])
 
     def dma_at(self, page: int) -> DmaTiming:
         """When DMA has reached ``page``, as seen from the LOCK that took it."""
@@ -87,6 +93,38 @@ class Evidence:
                 timing.during_lock |= pending
                 timing.after_lock |= timing.locked
         return timing
+
+    def npu_is_wanted(self) -> bool:
+        """Whether the secure world's last call was for the NPU."""
+        self._events.drain()
+        calls = [event for event in self._log if event.kind is EventKind.SMC]
+        secure = [event.args[0] for event in calls if world_of(event.args[CONTEXT]) is World.SECURE]
+        return bool(secure) and abi.find(secure[-1]) is abi.NPU_ACQUIRE
+
+    def npu_has_moved_data(self) -> bool:
+        """Whether the NPU has performed DMA since the last call returned."""
+        self._events.drain()
+        calls = [index for index, event in enumerate(self._log) if event.kind is EventKind.SMC_RETURN]
+        since = self._log[calls[-1] :] if calls else self._log
+        return any(event.kind is EventKind.DMA and event.args[0] in NPU_STREAMS for event in since)
+
+    def npu_was_aborted(self) -> bool:
+        """Whether a job of the NPU was, since `clear`."""
+        self._events.drain()
+        return any(event.kind is EventKind.NPU and event.args[1] == NpuWhat.ABORTED for event in self._log)
+
+    def _timeouts(self) -> list[str]:
+        """The driver context was left by a FIQ, and the secure world's next call came before its answer."""
+        in_fiq = False
+        for event in self._log:
+            context = event.args[CONTEXT]
+            if event.kind is EventKind.EXCEPTION:
+                in_fiq |= event.args[VECTOR] == FIQ and vmid_of(context) == abi.Vmid.DRIVER
+            elif event.kind in (EventKind.SMC, EventKind.SMC_RETURN):
+                if in_fiq and event.kind is EventKind.SMC and world_of(context) is World.SECURE:
+                    return ["secure timer: DRIVER_CALL ends with TIMEOUT"]
+                in_fiq = False
+        return []
 
     def _with_calls(self) -> list[tuple[Event, abi.Call | None]]:
         """Each event with the call that EL3 was last asked for."""
@@ -111,8 +149,14 @@ def _refusal(event: Event, call: abi.Call | None) -> str | None:
             return f"{Filter(event.args[4]).name} denies NSAID {event.args[1]}"
         case EventKind.SMMU_FAULT:
             return f"SMMU {EventCode(event.args[2]).name}"
-        case EventKind.SMC_RETURN if world_of(event.args[7]) is World.NORMAL:
+        case EventKind.SMC if call is abi.DRIVER_RETURN and vmid_of(event.args[CONTEXT]) == abi.Vmid.DRIVER:
+            return _driver_status(event.args[1])
+        case EventKind.SMC_RETURN if world_of(event.args[CONTEXT]) is World.NORMAL:
             return _status(event, call)
+        case EventKind.SMC_RETURN if abi.signed(event.args[0]) in STOPPED:
+            return f"DRIVER_CALL: {abi.Status(abi.signed(event.args[0])).name}"
+        case EventKind.NPU:
+            return _npu(event)
         case _:
             return None
 
@@ -143,3 +187,20 @@ def _status(event: Event, call: abi.Call | None) -> str | None:
     if call is abi.SECURE_DONE and event.args[1] != ServiceStatus.DONE:
         return f"secure world: {ServiceStatus(event.args[1]).name}"
     return None
+
+
+def _driver_status(answer: int) -> str | None:
+    """What the driver says of a job, if that is not that it is done."""
+    known = {status.value: status.name for status in DriverStatus}
+    return f"DRIVER_RETURN: {known.get(answer, hex(answer))}" if answer != DriverStatus.DONE else None
+
+
+def _npu(event: Event) -> str | None:
+    """A job that a switch has aborted, or that the NPU has given up by itself."""
+    what = event.args[1]
+    if what == NpuWhat.ABORTED:
+        return "NPU ABORTED"
+    if what != NpuWhat.FAULT or event.args[2] in BY_DMA:
+        return None
+    found = NpuCore.find(event.args[3])
+    return f"NPU {Problem(event.args[2]).name}{f' {found[0].name}' if found else ''}"

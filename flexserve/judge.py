@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from emulator.memory_map import DRAM_BASE, PAGE_SIZE, SECURE_SRAM, SMMU, TZASC, TZPC, DramLayout
+from emulator.memory_map import (
+    DRAM_BASE,
+    DRIVER_BYTES,
+    GIC_DISTRIBUTOR,
+    PAGE_SIZE,
+    SECURE_SRAM,
+    SMMU,
+    TZASC,
+    TZPC,
+    DramLayout,
+)
 from monitor.abi import PageState
 from monitor.view import Ownership, read_ownership
+from nworld.attacks.drivers import BadDriver
 from nworld.attacks.hostile import Hostile, returning
 from nworld.attacks.scene import TABLE_OFFSET, VALUE_OFFSET, BlockFor, Planted
 
 from .evidence import Evidence
+from .judged_kernel import JudgedKernel
+from .npu_judge import NpuJudge
 from .planted_registers import RegisterPlanter
 from .system import System
 
@@ -23,10 +36,20 @@ TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000  # of a table descriptor, and of VTTBR_EL2
 
 
 class Judge:
-    """The `nworld.attacks.scene.Scene` of ``system``, for ``hostile``."""
+    """The `nworld.attacks.scene.Scene` of ``system``, for ``hostile``; ``tokens`` are what a phone in peace gives."""
 
-    def __init__(self, system: System, hostile: Hostile, planter: RegisterPlanter, *, lifted: bool = False) -> None:
+    def __init__(
+        self,
+        system: System,
+        hostile: Hostile,
+        planter: RegisterPlanter,
+        tokens: Callable[[], tuple[int, ...]],
+        *,
+        lifted: bool = False,
+    ) -> None:
         self.evidence = Evidence(system.machine.events)
+        self._npu = NpuJudge(system, self.evidence)
+        self._tokens = tokens
         self._lifted = lifted
         self._system = system
         self._hostile = hostile
@@ -55,6 +78,10 @@ class Judge:
     def layout(self) -> DramLayout:
         return self._system.machine.layout
 
+    @property
+    def npu(self) -> NpuJudge:
+        return self._npu
+
     def locked(self, among: Iterable[int] | None = None) -> Planted:
         pages = self._locked_pages()
         if among is not None:
@@ -78,8 +105,27 @@ class Judge:
     def secure_sram(self) -> Planted:
         return self._target(SECURE_SRAM.end - PAGE_SIZE)
 
+    def driver_memory(self) -> Planted:
+        return self._target(self.layout.driver_base + DRIVER_BYTES - PAGE_SIZE)
+
+    def staged(self, name: str) -> Planted:
+        return self._target(self._npu.staged(name))
+
+    def staged_address(self, name: str) -> int:
+        page = self._npu.staged(name)
+        return self._target(page).address if self.lifted else self._npu.iova(page)
+
     def register(self, base: int, offset: int) -> int:
         return self._watched(base + offset)
+
+    def live_register(self, base: int, offset: int) -> int:
+        return self._remembered(base + offset)
+
+    def stream_entry(self) -> int:
+        return self._watched(self._npu.stream_entry())
+
+    def npu_entry(self) -> int:
+        return self._watched(self._npu.table_entry(self._npu.staged("npu features")))
 
     def stage2_entry(self, page: int) -> int:
         table = self._system.machine.core.read_sysreg("VTTBR_EL2")
@@ -106,6 +152,9 @@ class Judge:
         before = self._handed_out[address]
         return self._read(address, len(before)) != before
 
+    def value(self, address: int) -> int:
+        return int.from_bytes(self._read(address, ENTRY_BYTES), "little")
+
     def state(self, page: int) -> PageState:
         return self._read_ownership().state(page)
 
@@ -120,6 +169,19 @@ class Judge:
 
     def secure_registers_were_planted(self) -> bool:
         return self._planter.has_planted
+
+    def served_right(self) -> bool:
+        served = self._system.normal.client.generation.tokens
+        return tuple(served) == self._tokens()[: len(served)]
+
+    def driver_got_through(self) -> bool:
+        driver = self._system.driver
+        return isinstance(driver, BadDriver) and driver.got_through
+
+    def credit_checks(self) -> None:
+        kernel = self._system.secure
+        if isinstance(kernel, JudgedKernel) and kernel.verdict is not None:
+            self.credit(f"check of the sums: {kernel.verdict.name}")
 
     def arm(self) -> None:
         self.evidence.clear()
@@ -139,8 +201,9 @@ class Judge:
         return planted
 
     def _watched(self, address: int) -> int:
-        if self.lifted:
-            return self._target(address).address
+        return self._target(address).address if self.lifted else self._remembered(address)
+
+    def _remembered(self, address: int) -> int:
         self._handed_out[address] = self._read(address, ENTRY_BYTES)
         self.arm()
         return address
@@ -153,7 +216,7 @@ class Judge:
 
     def _read(self, address: int, size: int) -> bytes:
         """Memory, or a device's register without its side effects."""
-        for window in (TZASC, TZPC, SMMU):
+        for window in (TZASC, TZPC, SMMU, GIC_DISTRIBUTOR):
             if address in window:
                 return self._system.machine.read_register(window, address - window.base).to_bytes(ENTRY_BYTES, "little")
         return self._system.machine.read_physical(address, size)

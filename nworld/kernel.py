@@ -62,6 +62,7 @@ class NormalKernel:
                 Request.PROGRESS: self._progress,
             },
             self.background.turn,
+            self._interrupted,
         )
         self.share = NpuShare(NpuDriver())
         self.matmul: MatmulApp | None = None
@@ -125,6 +126,10 @@ class NormalKernel:
     def _progress(self, pages: int, total: int, _: int) -> Flow[Registers]:
         yield from notice("progress", pages, total)
         return (RequestStatus.DONE,)
+
+    def _interrupted(self) -> Flow[None]:
+        """The secure world was interrupted: by a recall's deadline, since this kernel has every interrupt disabled."""
+        yield from ()
 
     def _thread_ended(self, thread: Thread) -> None:
         self.ended = thread

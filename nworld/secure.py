@@ -28,18 +28,26 @@ class ServiceFailed(Exception):
 class SecureDriver:
     """``handlers`` serve the secure world's requests: x3-x5 in, (status, two results) out.
 
-    ``others`` lets whatever else there is to do have its turn, each time that the secure world has returned.
+    ``others`` lets whatever else there is to do have its turn, each time that the secure world has returned;
+    ``interrupted`` serves the interrupt that took the core from it.
     """
 
-    def __init__(self, handlers: Mapping[int, Handler], others: Callable[[], Flow[None]] | None = None) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[int, Handler],
+        others: Callable[[], Flow[None]] | None = None,
+        interrupted: Callable[[], Flow[None]] | None = None,
+    ) -> None:
         self._handlers = handlers
         self._others = others or _nothing
+        self._interrupted = interrupted or _nothing
 
     def call(self, service: Service, *arguments: int) -> Flow[Registers]:
         """Results of a service after its status. Raises ServiceFailed, CallFailed."""
         reply = yield from invoke(SECURE_CALL, service, *arguments)
         while reply[0] in (Status.RPC, Status.PREEMPTED):
             if reply[0] == Status.PREEMPTED:
+                yield from self._interrupted()
                 reply = yield from self._resume(INTERRUPTED_THREAD, ())
                 continue
             thread, request, *parameters = reply[1:6]

@@ -1,6 +1,19 @@
 """A hostile normal world: what it tries, between any two requests of a secure world that serves a model."""
 
-from . import calls, cpu, dma, npu, package, recall, registers, tables
+from . import (
+    calls,
+    cpu,
+    dma,
+    interrupts,
+    npu,
+    npu_drivers,
+    npu_registers,
+    npu_switch,
+    package,
+    recall,
+    registers,
+    tables,
+)
 from .registry import Attack, Moment
 
 ATTACKS: tuple[Attack, ...] = (
@@ -8,6 +21,10 @@ ATTACKS: tuple[Attack, ...] = (
     *tables.ATTACKS,
     *dma.ATTACKS,
     *npu.ATTACKS,
+    *npu_registers.ATTACKS,
+    *npu_switch.ATTACKS,
+    *npu_drivers.ATTACKS,
+    *interrupts.ATTACKS,
     *calls.ATTACKS,
     *recall.ATTACKS,
     *registers.ATTACKS,

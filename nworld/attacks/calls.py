@@ -9,6 +9,9 @@ from emulator.gate import Flow, smc
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE, SECURE_SRAM, STORAGE
 from monitor.abi import (
     CALLS,
+    DRIVER_CALL,
+    DRIVER_READY,
+    DRIVER_RETURN,
     FAST,
     FLEX_VERSION,
     MEM_ACK_REVOKED,
@@ -18,11 +21,17 @@ from monitor.abi import (
     MEM_RECALL,
     MEM_RECLAIM,
     MEM_RELEASE,
+    NPU_ACQUIRE,
+    NPU_MAP,
     NPU_RECALL,
+    NPU_RELEASE,
+    NPU_UNMAP,
+    NPU_WRITE,
     PSCI_SYSTEM_OFF,
     SECURE_DONE,
     SECURE_READY,
     SECURE_RPC,
+    Call,
     Caller,
     PageState,
     Status,
@@ -30,6 +39,8 @@ from monitor.abi import (
     signed,
 )
 from monitor.services.calls import invoke
+from monitor.services.messages import DriverOperation, DriverStatus
+from nworld.npu_sandbox import NpuSandbox
 
 from .hostile import Hostile
 from .registry import Attack, Play
@@ -121,11 +132,23 @@ def _release(_hostile: Hostile, scene: Scene) -> Flow[bool]:
     return _got_through(scene, status)
 
 
-def _wrong_world(hostile: Hostile, scene: Scene) -> Flow[bool]:
-    """Every call that is the secure world's alone; those that would only ask come first."""
-    entry = hostile.probe["probe_done"]
-    scene.arm()
-    for call, arguments in (
+def _made_by_the_wrong(rows: Callable[[int], tuple[tuple[Call, tuple[int, ...]], ...]]) -> Play:
+    """``rows``: calls and arguments, by an address of code. Those that would only ask come first."""
+
+    def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
+        scene.arm()
+        for call, arguments in rows(hostile.probe["probe_done"]):
+            assert not call.by & Caller.NORMAL
+            status, *_ = yield from invoke(call, *arguments)
+            if status != Status.NOT_SUPPORTED:
+                return True
+        return scene.table_changed()
+
+    return script
+
+
+_of_the_secure_world = _made_by_the_wrong(
+    lambda entry: (
         (MEM_NEXT_REVOKED, (0,)),
         (MEM_ACK_REVOKED, (DRAM_BASE, 1)),
         (MEM_LOCK, (DRAM_BASE, 1)),
@@ -133,12 +156,19 @@ def _wrong_world(hostile: Hostile, scene: Scene) -> Flow[bool]:
         (SECURE_READY, (entry, entry)),
         (SECURE_RPC, (1, 1)),
         (SECURE_DONE, (0,)),
-    ):
-        assert call.by is Caller.SECURE
-        status, *_ = yield from invoke(call, *arguments)
-        if status != Status.NOT_SUPPORTED:
-            return True
-    return scene.table_changed()
+    )
+)
+_of_the_npu = _made_by_the_wrong(
+    lambda entry: (
+        (NPU_MAP, (0, DRAM_BASE, 1, NPU_WRITE)),
+        (NPU_UNMAP, (0, 1)),
+        (NPU_ACQUIRE, ()),
+        (NPU_RELEASE, ()),
+        (DRIVER_CALL, (DriverOperation.POWER,)),
+        (DRIVER_RETURN, (DriverStatus.DONE,)),
+        (DRIVER_READY, (entry,)),
+    )
+)
 
 
 def _all_refused(functions: tuple[int, ...], *arguments: int) -> Play:
@@ -219,7 +249,14 @@ ATTACKS = (
     Attack("allocate-wrapping", "allocates an extent whose end wraps at 2^64", _wrapping),
     Attack("lock-from-normal", "calls LOCK from the normal world", _lock, control=False),
     Attack("release-from-normal", "calls RELEASE on a locked page from the normal world", _release, control=False),
-    Attack("wrong-world-function", "makes each call of the secure world", _wrong_world, control=False),
+    Attack("wrong-world-function", "makes each call of the secure world", _of_the_secure_world, control=False),
+    Attack(
+        "npu-wrong-world-function",
+        "makes each call of the secure world and of the driver context about the NPU",
+        _of_the_npu,
+        control=False,
+        driver=NpuSandbox,
+    ),
     Attack("unknown-function", "calls functions that no table names", _all_refused(_unknown())),
     Attack("reserved-bits", "sets reserved bits in function identifiers", _all_refused(_reserved(), DRAM_BASE, 1)),
     Attack("smc-immediate", "makes a call with an immediate that is not zero", _immediate),

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from emulator.devices.gic import GicCpuInterface, GicDistributor
 from emulator.devices.storage import Command, Storage
-from emulator.gate import Arrival, Flow, Registers, charge, counter, execute, write
-from emulator.memory_map import PAGE_SIZE, STORAGE
+from emulator.gate import Arrival, Flow, Registers, access_all, charge, counter, execute, write
+from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR, PAGE_SIZE, STORAGE
 from monitor.abi import (
     FORCE,
     MEM_ALLOCATE,
@@ -27,6 +28,9 @@ UPPER_HALF = 0xFFFF_FF80_0000_0000  # the lowest address that TTBR1_EL1 translat
 WARM_PAGES = 4  # of every grant
 WARM_VALUE = 0x600D_C0DE
 SCRATCH_BLOCKS = 2
+TIMER = 30  # the normal world's physical timer, at the GIC
+SPECIAL = 1020  # numbers from here on name no interrupt
+ENABLE = 1  # of CTLR, in either half of the GIC
 PATTERN = b"all your base   " * (PAGE_SIZE // 16)
 
 _MOVES = ((0xD280_0000, 0), (0xF2A0_0000, 16), (0xF2C0_0000, 32), (0xF2E0_0000, 48))  # MOVZ, MOVK of x0 by shift
@@ -84,6 +88,10 @@ class Hostile:
         """STR of 8 bytes: whether it was let through."""
         return (yield from self._probe("probe_write", address, value)) is not None
 
+    def load_register(self, address: int) -> Flow[int | None]:
+        """LDR of 4 bytes."""
+        return (yield from self._probe("probe_read_word", address))
+
     def store_register(self, address: int, value: int) -> Flow[bool]:
         """STR of 4 bytes: whether it was let through."""
         return (yield from self._probe("probe_write_word", address, value)) is not None
@@ -116,6 +124,28 @@ class Hostile:
             if stored and (yield from self.load(page)) is not None and (yield from self.run(page)) == WARM_VALUE:
                 self.warmed.add(page)
 
+    # Interrupts
+
+    def enable_interrupt(self, interrupt: int) -> Flow[None]:
+        """Let ``interrupt`` come to the core."""
+        yield from access_all(
+            (GIC_DISTRIBUTOR.base + GicDistributor.CTLR.offset, ENABLE),
+            (GIC_DISTRIBUTOR.base + GicDistributor.ISENABLER.at(interrupt // 32), 1 << interrupt % 32),
+            (GIC_CPU.base + GicCpuInterface.CTLR.offset, ENABLE),
+        )
+
+    def interrupt_after(self, ticks: int) -> Flow[None]:
+        """Have the core back so many ticks from now, whoever runs then."""
+        yield from self.enable_interrupt(TIMER)
+        yield from self._probe("probe_timer", ticks)
+
+    def end_interrupt(self) -> Flow[None]:
+        """Serve what has taken the core: the timer as a rule. A recall's deadline leaves nothing to be served."""
+        (interrupt,) = yield from access_all((GIC_CPU.base + GicCpuInterface.IAR.offset, None))
+        yield from self._probe("probe_timer", 0)
+        if interrupt < SPECIAL:
+            yield from access_all((GIC_CPU.base + GicCpuInterface.EOIR.offset, interrupt))
+
     # Memory of our own
 
     def take_page(self) -> int:
@@ -129,6 +159,10 @@ class Hostile:
         base = self.kernel.pages.allocate(order)
         self.kernel.pages.split(base)
         return base
+
+    def free_extent(self, base: int, order: int) -> None:
+        for page in range(base, base + (PAGE_SIZE << order), PAGE_SIZE):
+            self.free_page(page)
 
     def take_allocated(self, pages: int = 1) -> Flow[int]:
         """Pages of our own that are ALLOCATED, as if for the secure world; a power of two."""

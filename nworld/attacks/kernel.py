@@ -10,9 +10,12 @@ from monitor.services.messages import RequestStatus
 from nworld.flexmem import extent
 from nworld.kernel import NormalKernel
 
+from .engine import LongJob, take_npu
 from .hostile import Hostile
 from .registry import Attack, Moment, Script, Until
 from .scene import Scene
+
+PASSING = (Moment.JOB, Moment.DRAIN)  # over by the time that an attack is: one at a time
 
 
 class Playbook:
@@ -27,7 +30,7 @@ class Playbook:
         ended: Callable[[Attack, bool], None],
     ) -> None:
         self.hostile = hostile
-        self._scene = scene
+        self.scene = scene
         self._due = list(attacks)
         self._begun = begun
         self._ended = ended
@@ -50,6 +53,11 @@ class Playbook:
             return self._awaits is moment
         return bool(self._due) and self._due[0].begins is moment
 
+    @property
+    def wants_an_interrupt(self) -> bool:
+        """Whether an attack goes on or begins when an interrupt takes the core from the secure world."""
+        return self.has_business_at(Moment.JOB) or self.has_business_at(Moment.DRAIN)
+
     def play(self, moment: Moment, registers: Registers = ()) -> Flow[None]:
         """Everything that ``moment`` brings: the attack that waits for it, then those that begin with it."""
         while self.has_business_at(moment):
@@ -58,8 +66,14 @@ class Playbook:
             else:
                 self._attack = self._due.pop(0)
                 self._begun(self._attack)
-                self._script = self._attack.script(self.hostile, self._scene)
+                self._script = self._attack.script(self.hostile, self.scene)
                 yield from self._go_on(None)
+            if self._waits or moment in PASSING:
+                return  # for the next moment, even if that is one of the same kind
+
+    @property
+    def _waits(self) -> bool:
+        return self._awaits is not None
 
     def _go_on(self, reply: Reply | PortAbort) -> Flow[None]:
         """Run the script up to its next Until, or to its end."""
@@ -80,6 +94,8 @@ class Playbook:
             except PortAbort as abort:
                 reply = abort
 
+
+INTERRUPT_TICKS = 6_000  # between two looks at what the secure world is at; a job of the classifier is longer
 
 # Left-over bytes are the very thing that this kernel is after: it does not complain about them.
 CARELESS = Operation(lambda port, va, size: 1, lambda va, size: 1)
@@ -126,7 +142,36 @@ class HostileKernel(NormalKernel):
         reply = yield from super()._token(token, size, more)
         if self.playbook:
             yield from self.playbook.play(Moment.TOKEN)
+            yield from self._job_of_our_own()
+            yield from self._interrupt_soon()
         return reply
+
+    def _interrupted(self) -> Flow[None]:
+        if not self.playbook:
+            return
+        yield from self.playbook.hostile.end_interrupt()
+        if self.playbook.scene.npu.secure_job_under_way():
+            yield from self.playbook.play(Moment.JOB)
+        elif self.playbook.scene.npu.drains():
+            yield from self.playbook.play(Moment.DRAIN)
+        yield from self._interrupt_soon()
+
+    def _interrupt_soon(self) -> Flow[None]:
+        assert self.playbook
+        if self.playbook.wants_an_interrupt:
+            yield from self.playbook.hostile.interrupt_after(INTERRUPT_TICKS)
+
+    def _job_of_our_own(self) -> Flow[None]:
+        """What is tried in the middle of a secure job is tried in one of ours where nothing is to protect it."""
+        assert self.playbook
+        hostile = self.playbook.hostile
+        while self.playbook.scene.lifted and self.playbook.has_business_at(Moment.JOB):
+            yield from take_npu(hostile)
+            job = LongJob(hostile)
+            yield from job.start()
+            yield from self.playbook.play(Moment.JOB)
+            yield from job.stop()
+            job.free()
 
 
 __all__ = ["HostileKernel", "Playbook"]

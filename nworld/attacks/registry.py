@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from emulator.gate import Action, Registers, Reply
+from nworld.npu_sandbox import NpuSandbox
 
 from .hostile import Hostile
 from .scene import Scene
@@ -20,7 +21,10 @@ class Moment(enum.Enum):
 
     ALLOCATE = "the secure world has asked for pages"  # base, pages: ALLOCATED, and not answered yet
     LOAD = "the secure world has asked for blocks"  # block, base, pages: loaded by DMA, and not answered yet
+    REQUEST = "a model is open, and nothing was asked of it yet"
     TOKEN = "the secure world has handed out a token"
+    JOB = "an interrupt has taken the core in the middle of a secure job of the NPU"
+    DRAIN = "an interrupt has taken the core while the secure world waits for a normal job to end"
     CLOSED = "no model is open"
 
 
@@ -43,10 +47,14 @@ def until(moment: Moment) -> Script[Registers]:
 
 @dataclass(frozen=True)
 class Attack:
-    """``script`` gives True if it got through. ``control``: it does get through when the scene lifts what protects."""
+    """``script`` gives True if it got through. ``control``: it does get through when the scene lifts what protects.
+
+    ``driver``: the secure world multiplies by the NPU, driven by this; None: by the processor.
+    """
 
     name: str
     tries: str
     script: Play
     begins: Moment = Moment.TOKEN
     control: bool = True
+    driver: type[NpuSandbox] | None = None

@@ -36,8 +36,35 @@ class Planted:
 BlockFor = Callable[[int, tuple[int, ...]], bytes]  # of an SMC's function and arguments
 
 
+class NpuScene(Protocol):
+    """The state of the NPU, as nobody in the guest can see it."""
+
+    def is_secure(self) -> bool:
+        """Whether its DMA reaches what is the secure world's."""
+
+    def secure_job_under_way(self) -> bool: ...
+
+    def drains(self) -> bool:
+        """Whether a normal job is under way that the secure world waits for."""
+
+    def job_under_way(self) -> bool:
+        """Anybody's."""
+
+    def registers(self) -> dict[int, int]:
+        """What core 0 holds, by offset."""
+
+    def has_moved_data(self) -> bool:
+        """Whether a core has performed DMA since the last call returned."""
+
+    def was_aborted(self) -> bool:
+        """Whether a job was, since the last `Scene.arm`."""
+
+
 class Scene(Protocol):
     """The state of the machine, as nobody in the guest can see it."""
+
+    @property
+    def npu(self) -> NpuScene: ...
 
     @property
     def lifted(self) -> bool: ...
@@ -58,11 +85,29 @@ class Scene(Protocol):
 
     def secure_sram(self) -> Planted: ...
 
+    def driver_memory(self) -> Planted:
+        """A page of the driver context's."""
+
+    def staged(self, name: str) -> Planted:
+        """A page that the secure world's jobs of the NPU use: its region ``name`` of the pool."""
+
+    def staged_address(self, name: str) -> int:
+        """The NPU's address of the same page in secure mode."""
+
     def register(self, base: int, offset: int) -> int:
         """Address of a device register that must keep its contents."""
 
+    def live_register(self, base: int, offset: int) -> int:
+        """The same; in a lifted scene that register itself, since it protects nothing there."""
+
     def stage2_entry(self, page: int) -> int:
         """Address of the stage-2 descriptor of a page."""
+
+    def stream_entry(self) -> int:
+        """Address of the NPU's entry in the SMMU's stream table."""
+
+    def npu_entry(self) -> int:
+        """Address of the stage-2 descriptor by which the NPU reaches what is staged for it."""
 
     def plant(self, address: int, state: PageState) -> Planted:
         """Plant a page that is in ``state``, for good."""
@@ -72,6 +117,18 @@ class Scene(Protocol):
 
     def altered(self, address: int) -> bool:
         """Whether a target, or any protection register, is not what it was when it was handed out."""
+
+    def served_right(self) -> bool:
+        """Whether the tokens of the request that is being served are those of a phone that nobody attacks."""
+
+    def driver_got_through(self) -> bool:
+        """Whether the driver context has done what it must not be able to do."""
+
+    def credit_checks(self) -> None:
+        """Name what the secure world's check of the driver's last job found."""
+
+    def value(self, address: int) -> int:
+        """What a target holds now."""
 
     def state(self, page: int) -> PageState: ...
 

@@ -13,7 +13,8 @@ from emulator.machine import Machine
 from emulator.memory_map import MIB, PAGE_SIZE, DramLayout, Nsaid
 from emulator.world import World
 from flexserve import attack
-from flexserve.attack import NOTHING, Battle, Verdict, run, select
+from flexserve.attack import NOTHING, Battle, Verdict, peaceful_tokens, run, select
+from flexserve.attacked_model import NPU_SHAPE, SHAPE
 from flexserve.cli import execute
 from flexserve.evidence import Evidence
 from flexserve.system import Images
@@ -22,6 +23,7 @@ from monitor.abi import PageState
 from monitor.services.messages import ServiceStatus
 from nworld.attacks import ATTACKS, Attack, Moment
 from nworld.attacks.registry import Script, until
+from nworld.npu_sandbox import NpuSandbox
 from tests.flexserve.test_mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +65,56 @@ STOPPED_BY = {
     "npu-features-secure-sram": "SMMU F_TRANSLATION",
     "npu-sums-carve-out": "SMMU F_TRANSLATION",
     "npu-program-secure-dram": "SMMU F_TRANSLATION",
+    "npu-features-driver": "SMMU F_TRANSLATION",
+    "npu-sums-driver": "SMMU F_TRANSLATION",
+    "npu-features-staged": "SMMU F_TRANSLATION",
+    "npu-sums-staged": "SMMU F_TRANSLATION",
+    "npu-program-staged": "SMMU F_TRANSLATION",
+    "npu-program-by-iova": "SMMU F_TRANSLATION",
+    "npu-stop-job": "stage-2 translation fault, level 2",
+    "npu-redirect-job": "stage-2 translation fault, level 2",
+    "npu-mask-job": "stage-2 translation fault, level 2",
+    "npu-reset-job": "stage-2 translation fault, level 2",
+    "npu-stop-clock": "stage-2 translation fault, level 2",
+    "npu-power-off": "stage-2 translation fault, level 2",
+    "npu-read-registers": "stage-2 translation fault, level 2",
+    "npu-warm-tlb": "stage-2 translation fault, level 2",
+    "npu-registers-to-storage": "SMMU F_TRANSLATION",
+    "npu-registers-from-storage": "SMMU F_TRANSLATION",
+    "npu-bypass-stream": "stage-2 translation fault, level 2",
+    "npu-move-stream-table": "stage-2 translation fault, level 3",
+    "npu-map-page": "stage-2 translation fault, level 2",
+    "npu-sums-stream-table": "SMMU F_TRANSLATION",
+    "npu-sums-across-lock": "CMD_SYNC: LOCK returned when the burst in flight had been performed",
+    "npu-start-while-draining": "stage-2 translation fault, level 2",
+    "npu-never-ends": "NPU ABORTED",
+    "npu-left-over-registers": "NPU ABORTED, scrubbed: the registers hold their reset values",
+    "npu-left-over-features": "NPU ABORTED, NPU BAD_VALUE CNA_CBUF_CON0",
+    "npu-left-over-output": "NPU ABORTED",
+    "npu-reclaim-without-recall": "NPU_RECLAIM: NOT_OWED",
+    "npu-reclaim-before-deadline": "NPU_RECLAIM: NOT_DUE",
+    "npu-short-recall": "NPU_RECALL: INVALID_PARAMETER",
+    "driver-skips-jobs": "check of the sums: WRONG",
+    "driver-skips-tasks": "NPU BAD_VALUE PC_TASK_CON, DRIVER_RETURN: JOB_FAILED, check of the sums: WRONG",
+    "driver-swaps-jobs": "check of the sums: WRONG",
+    "driver-runs-twice": "check of the sums: WRONG",
+    "driver-reports-early": "NPU ABORTED, check of the sums: BUSY",
+    "driver-starts-anywhere": "NPU UNKNOWN_TARGET, check of the sums: WRONG",
+    "driver-powers-off": "NPU ABORTED, check of the sums: WRONG",
+    "driver-never-answers": "secure timer: DRIVER_CALL ends with TIMEOUT",
+    "driver-reads-memory": "stage-2 translation fault, level 2, DRIVER_CALL: FAULT",
+    "driver-writes-memory": "stage-2 translation fault, level 2, DRIVER_CALL: FAULT",
+    "driver-calls-monitor": "NOT_SUPPORTED, check of the sums: RIGHT",
+    "interrupt-forge": "GIC: ISPENDR keeps what it held",
+    "interrupt-activate": "GIC: ISACTIVER keeps what it held",
+    "interrupt-disable": "GIC: ICENABLER keeps what it held",
+    "interrupt-end": "GIC: ISACTIVER keeps what it held",
+    "interrupt-prioritise": "GIC: IPRIORITYR keeps what it held",
+    "interrupt-regroup": "GIC: IGROUPR keeps what it held",
+    "interrupt-retarget": "GIC: ITARGETSR keeps what it held",
+    "interrupt-software": "GIC: ISPENDR keeps what it held",
+    "interrupt-forge-deadline": "GIC: ISPENDR keeps what it held",
+    "interrupt-disable-deadline": "GIC: ICENABLER keeps what it held",
     "allocate-twice": "MEM_ALLOCATE: WRONG_STATE",
     "allocate-overlapping": "MEM_ALLOCATE: WRONG_STATE",
     "allocate-carve-out": "MEM_ALLOCATE: DENIED",
@@ -75,6 +127,7 @@ STOPPED_BY = {
     "lock-from-normal": "MEM_LOCK: NOT_SUPPORTED",
     "release-from-normal": "MEM_RELEASE: NOT_SUPPORTED",
     "wrong-world-function": "NOT_SUPPORTED",
+    "npu-wrong-world-function": "NOT_SUPPORTED",
     "unknown-function": "NOT_SUPPORTED",
     "reserved-bits": "NOT_SUPPORTED",
     "smc-immediate": "MEM_ALLOCATE: NOT_SUPPORTED",
@@ -132,18 +185,31 @@ def test_attacks_without_such_a_control_have_a_mutated_firmware_as_theirs() -> N
     assert {one.name for one in ATTACKS if not one.control} <= mutated
 
 
-@pytest.mark.parametrize("name", ["cpu-read-warm-tlb", "dma-in-across-lock", "allocate-revoked", "registers-el1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cpu-read-warm-tlb",
+        "dma-in-across-lock",
+        "allocate-revoked",
+        "registers-el1",
+        "npu-stop-job",
+        "npu-left-over-features",
+        "npu-start-while-draining",
+        "interrupt-end",
+    ],
+)
 def test_an_attack_alone_ends_as_among_all(name: str, verdicts: dict[str, Verdict], images: Images) -> None:
     assert run(select([name]), images=images) == (verdicts[name],)
 
 
-def test_attacks_change_no_token_that_is_served_meanwhile(images: Images) -> None:
-    served = []
-    for attacks in ((), ATTACKS):
-        battle = Battle(images)
-        served.append(battle.fight(sorted(attacks, key=lambda one: list(Moment).index(one.begins)), lambda _: None))
-        battle.close()
-    assert served[0] == served[1]
+@pytest.mark.parametrize("driver", list(dict.fromkeys(one.driver for one in ATTACKS)))
+def test_attacks_change_no_token_that_is_served_meanwhile(driver: type[NpuSandbox] | None, images: Images) -> None:
+    battle = Battle(images, driver)
+    of_this_phone = (one for one in ATTACKS if one.driver is driver)
+    served = battle.fight(sorted(of_this_phone, key=lambda one: list(Moment).index(one.begins)), lambda _: None)
+    battle.close()
+    assert served.tokens == peaceful_tokens(len(served.tokens), NPU_SHAPE if driver else SHAPE)
+    assert len(set(served.tokens)) > 1 or not driver
 
 
 def test_after_a_breach_the_next_attack_gets_a_fresh_phone(images: Images) -> None:

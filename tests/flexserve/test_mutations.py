@@ -34,7 +34,7 @@ MUTATIONS = (
     (
         "the SMMU is not made to finish what it has translated",
         Mutation("el3/smmu.c", "enqueue(CMD_SYNC, 0);", ""),
-        ("dma-out-across-lock", "dma-in-across-lock"),
+        ("dma-out-across-lock", "dma-in-across-lock", "npu-sums-across-lock"),
     ),
     (
         "reclaimed pages keep what was in them",
@@ -58,7 +58,13 @@ MUTATIONS = (
     (
         "a call may come from either world",
         Mutation("el3/smc.c", "if (!(call->by & 1U << context_world(caller))) {", "if (0) {"),
-        ("lock-from-normal", "release-from-normal", "wrong-world-function"),
+        (
+            "lock-from-normal",
+            "release-from-normal",
+            "wrong-world-function",
+            "npu-wrong-world-function",
+            "driver-calls-monitor",
+        ),
     ),
     (
         "a revoked page need not be acknowledged",
@@ -79,6 +85,68 @@ MUTATIONS = (
         "two vector registers are not switched",
         Mutation("el3/world_switch.S", "\\action\tq30, q31, 480", ""),
         ("registers-v",),
+    ),
+    (
+        "the NPU's registers stay in the normal world's stage 2",
+        Mutation("el3/stage2.c", "*normal.npu_link = 0;", ""),
+        ("npu-stop-job", "npu-redirect-job", "npu-reset-job", "npu-power-off", "npu-read-registers", "npu-warm-tlb"),
+    ),
+    (
+        "the normal world's TLB keeps the NPU's registers",
+        Mutation(
+            "el3/stage2.c",
+            "if (to != NPU_IN_NORMAL && *normal.npu_link) {",
+            "if (to != NPU_IN_NORMAL) { *normal.npu_link = 0; } if (0) {",
+        ),
+        ("npu-warm-tlb",),
+    ),
+    (
+        "the normal world has the NPU's registers until its job is over",
+        Mutation(
+            "el3/npu.c",
+            "drain_end = counter() + NPU_DRAIN_TICKS;",
+            "drain_end = counter() + NPU_DRAIN_TICKS; stage2_move_npu(NPU_IN_NORMAL);",
+        ),
+        ("npu-start-while-draining",),
+    ),
+    (
+        "the NPU is not scrubbed when it changes hands",
+        Mutation("el3/npu.c", "device_write(NPU_CONTROL_BASE + NPU_CONTROL_RESET, ALL_CORES);", "return;"),
+        ("npu-never-ends", "npu-left-over-registers", "npu-left-over-features", "npu-left-over-output"),
+    ),
+    (
+        "the NPU's streams keep the secure world's table",
+        Mutation("el3/npu.c", "smmu_move_npu(0);", ""),
+        ("npu-program-by-iova",),
+    ),
+    (
+        "the NPU's interrupts stay the normal world's",
+        Mutation("el3/npu.c", "gic_take(INTERRUPT_NPU0 + core);", ""),
+        ("interrupt-forge", "interrupt-activate", "interrupt-prioritise"),
+    ),
+    (
+        "the NPU may be taken before the deadline",
+        Mutation("el3/npu.c", "if (counter() < deadline) {", "if (0) {"),
+        ("npu-reclaim-before-deadline",),
+    ),
+    (
+        "the NPU may be taken though nobody has asked for it",
+        Mutation("el3/npu.c", "if (!recalled) {", "if (0) {"),
+        ("npu-reclaim-without-recall",),
+    ),
+    (
+        "the driver context has normal memory as well",
+        Mutation(
+            "el3/stage2.c",
+            "level2[base % GIB / BLOCK_SIZE] = (uint64_t)level3 | TABLE;",
+            "level2[base % GIB / BLOCK_SIZE] = (uint64_t)level3 | TABLE; level2[0] = (DRAM_BASE | DRAM_PAGE) - 2;",
+        ),
+        ("driver-reads-memory", "driver-writes-memory"),
+    ),
+    (
+        "nobody watches how long the driver computes",
+        Mutation("el3/driver.c", "time_left = DRIVER_TICKS;", "time_left = DRIVER_TICKS * 100;"),
+        ("driver-never-answers",),
     ),
 )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from nworld.attacks.drivers import NeverAnswers, ReadsMemory, ReportsEarly, RunsTheFirstProgramOnly, Skips
 from nworld.npu_sandbox import NpuSandbox
 from sworld.npu import MAX_FAILURES
 from tests.flexserve.phone import PROMPT, SLOT, greedy, package, phone, reference
-from tests.sworld.test_npu import NeverAnswers, ReadsMemory, ReportsEarly, RunsTheFirstProgramOnly, Skips
 
 MODEL = 2
 TOKENS = 8

@@ -8,18 +8,28 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emulator.costs import MAX_CHARGE
-from emulator.devices.npu import NpuControl
-from emulator.devices.npu_program import TASK_BYTES
-from emulator.gate import Flow, Registers, charge, load, read, store, wait, write
-from emulator.memory_map import DRAM_BASE, NPU_CONTROL
+from emulator.gate import Flow, Registers, charge, read, write
 from flexserve.system import System
 from monitor.abi import MINIMUM_DEADLINE, NPU_RECALL, NPU_RECLAIM
 from monitor.services.calls import invoke
-from monitor.services.messages import DriverStatus, Request
+from monitor.services.messages import Request
 from nworld import npu_share
+from nworld.attacks.drivers import (
+    AnswersNonsense,
+    NeverAnswers,
+    PowersOff,
+    ReadsMemory,
+    ReportsEarly,
+    ReportsFailures,
+    RunsTheFirstProgramOnly,
+    RunsTwice,
+    Skips,
+    SkipsTheFirstTask,
+    StartsAnywhere,
+    WaitsForever,
+    WritesMemory,
+)
 from nworld.kernel import NormalKernel
-from nworld.npu import JOB_DONE, Job
 from nworld.npu_sandbox import NpuSandbox
 from sworld import npu as sworld_npu
 from sworld.flexmem import DeviceAccess, Kind
@@ -156,90 +166,6 @@ def test_every_set_is_one_job_and_right(shape: tuple[int, int, int]) -> None:
     assert kernel.processor.products == 0
     assert kernel.npu.state.macs == SETS * 2 * shape[0] * shape[1] * shape[2]
     system.dispose()
-
-
-class Skips(NpuSandbox):
-    """Says that every job is done, and does none."""
-
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        yield from ()
-        return (DriverStatus.DONE, JOB_DONE)
-
-
-class SkipsTheFirstTask(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        return (yield from super().run(program + TASK_BYTES, words, tasks - 1))
-
-
-class RunsTheFirstProgramOnly(NpuSandbox):
-    """Another job's program in the place of the one that it is given."""
-
-    first = 0
-
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        self.first = self.first or program + TASK_BYTES
-        return (yield from super().run(self.first, words, tasks))
-
-
-class ReportsEarly(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        yield from self.driver.start(Job(program, words, tasks))
-        return (DriverStatus.DONE, JOB_DONE)
-
-
-class ReportsFailures(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        yield from super().run(program, words, tasks)
-        return (DriverStatus.JOB_FAILED, 0)
-
-
-class AnswersNonsense(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        yield from super().run(program, words, tasks)
-        return ((1 << 64) - 1,) * 5
-
-
-class StartsAnywhere(NpuSandbox):
-    """Takes the weights for a program."""
-
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        return (yield from super().run(0x1000, words, tasks))
-
-
-class PowersOff(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        yield from self.driver.start(Job(program, words, tasks))
-        yield from store(NPU_CONTROL.base + NpuControl.POWER.offset, 0)
-        return (DriverStatus.DONE, JOB_DONE)
-
-
-class ReadsMemory(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        return ((yield from load(DRAM_BASE)),)
-
-
-class WritesMemory(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        yield from store(DRAM_BASE, 0)
-        return (DriverStatus.DONE, JOB_DONE)
-
-
-class NeverAnswers(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        while True:
-            yield from charge(MAX_CHARGE)
-
-
-class WaitsForever(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        while True:
-            yield from wait()
-
-
-class RunsTwice(NpuSandbox):
-    def run(self, program: int, words: int, tasks: int, *_: int) -> Flow[Registers]:
-        yield from super().run(program, words, tasks)
-        return (yield from super().run(program, words, tasks))
 
 
 BAD = (
