@@ -78,9 +78,8 @@ def _recalled(play: Play) -> Play:
     return script
 
 
-def _by_iova(hostile: Hostile, scene: Scene) -> Flow[bool]:
+def _by_iova(_: Hostile, scene: Scene) -> Flow[bool]:
     """The normal world's table of the NPU's addresses has nothing there."""
-    yield from works(hostile)
     status = yield from run(Job(scene.staged_address("npu programs"), TASK_COMMANDS, 1))
     return not status & READ_ERROR
 

@@ -18,8 +18,9 @@ from .hostile import Hostile
 from .registry import Attack, Moment, Play, Script, until
 from .scene import Scene
 
-COLUMNS = 256  # of the classifier, whose features the convolution buffer holds in the middle of its job
+COUNT, COLUMNS = 2, 256  # features of a token's long jobs: each row is two planes of int8 (docs/arithmetic.md)
 OUTPUT_TICKS = 20_000  # until a job has gone on to its next steps
+JOB_TICKS = 100_000  # until it is over
 DATA_REUSE = NpuCore.CNA_CBUF_CON0.fields["data_reuse"].mask
 
 # Where things are in four pages of the attacker's own
@@ -130,22 +131,23 @@ def _registers(hostile: Hostile, scene: Scene) -> Script[bool]:
 
 
 def _features(hostile: Hostile, scene: Scene) -> Script[bool]:
-    """Multiplies what the job before has left in the convolution buffer by the identity."""
+    """Multiplies what the job has left in the convolution buffer by the identity: it is over, so that there is some."""
     yield from _take_in_a_job(hostile, scene)
     if not scene.lifted:
+        yield from charge(JOB_TICKS)
+        assert not scene.npu.job_under_way()
         yield from succeed(NPU_RECLAIM)
-        yield from charge(OUTPUT_TICKS)
     base = hostile.take_extent(ORDER)
-    yield from write(base + FEATURES, bytes([1]) * COLUMNS)
+    yield from write(base + FEATURES, bytes([1]) * COUNT * COLUMNS)
     yield from write(base + WEIGHTS, IDENTITY + bytes(SIDE * COLUMNS - len(IDENTITY)))
-    composed = program([Task(base + FEATURES, base + WEIGHTS, base + SUMS, 1, COLUMNS, SIDE)], base + PROGRAM)
+    composed = program([Task(base + FEATURES, base + WEIGHTS, base + SUMS, COUNT, COLUMNS, SIDE)], base + PROGRAM)
     if scene.lifted:
         yield from write(base + PROGRAM, composed)
         yield from run(Job(base + PROGRAM, TASK_COMMANDS, 1))
     yield from write(base + PROGRAM, _reusing(composed))
-    yield from write(base + SUMS, bytes(4 * SIDE))
+    yield from write(base + SUMS, bytes(4 * SIDE * COUNT))
     yield from run(Job(base + PROGRAM, TASK_COMMANDS, 1))
-    sums = yield from read(base + SUMS, 4 * SIDE)
+    sums = yield from read(base + SUMS, 4 * SIDE * COUNT)
     hostile.free_extent(base, ORDER)
     return any(sums)
 
@@ -226,7 +228,7 @@ ATTACKS = (
     ),
     Attack(
         "npu-left-over-features",
-        "takes the NPU in a secure job, and multiplies what is in its buffer",
+        "takes the NPU after a secure job, and multiplies what is in its buffer",
         _features,
         Moment.REQUEST,
         driver=NpuSandbox,

@@ -89,7 +89,7 @@ STOPPED_BY = {
     "npu-start-while-draining": "stage-2 translation fault, level 2",
     "npu-never-ends": "NPU ABORTED",
     "npu-left-over-registers": "NPU ABORTED, scrubbed: the registers hold their reset values",
-    "npu-left-over-features": "NPU ABORTED, NPU BAD_VALUE CNA_CBUF_CON0",
+    "npu-left-over-features": "NPU BAD_VALUE CNA_CBUF_CON0",
     "npu-left-over-output": "NPU ABORTED",
     "npu-reclaim-without-recall": "NPU_RECLAIM: NOT_OWED",
     "npu-reclaim-before-deadline": "NPU_RECLAIM: NOT_DUE",
