@@ -8,7 +8,7 @@ from flexserve.attack_recipe import BEGUN
 from flexserve.pytest_plugin import GoldenTrace
 from flexserve.system import System
 from nworld.attacks import ATTACKS
-from tests.flexserve.phone import package, phone
+from tests.flexserve.phone import PROMPT, SLOT, package, phone
 from tests.flexserve.test_system import MODEL, Unwilling, generate
 
 DRAM_BYTES = 64 << 20
@@ -29,6 +29,17 @@ def test_forced_reclaim(golden_trace: GoldenTrace) -> None:
     system = phone(package(MODEL), secure_kernel=Unwilling, use_npu=False)
     with golden_trace.system(system, "forced-reclaim"):
         generate(system, recalls=((4, 90),))
+    system.dispose()
+
+
+@pytest.mark.parametrize(("npu_app", "name"), [(False, "npu-jobs"), (True, "npu-recall")])
+def test_npu(golden_trace: GoldenTrace, npu_app: bool, name: str) -> None:
+    """Acquired, a token's jobs, released when the model is closed; and asked back by an app after each token."""
+    system = phone(package(MODEL), npu_app=npu_app)
+    system.open(SLOT)
+    with golden_trace.system(system, name):
+        system.generate(PROMPT, 2)
+        system.close()
     system.dispose()
 
 

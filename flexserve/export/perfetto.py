@@ -15,6 +15,7 @@ from perfetto.trace_builder.proto_builder import TraceProtoBuilder
 from emulator.events import Event, EventKind
 from emulator.memory_map import DramLayout, StreamId
 from flexserve.contexts import context_name
+from flexserve.export.npu_tracks import NpuTracks, core_track
 from flexserve.trace.lines import LEVEL, WORLD, Liner
 from flexserve.trace.names import member, register
 from monitor import abi
@@ -30,6 +31,7 @@ DEVICE_EVENTS = (EventKind.DEVICE_WRITE, EventKind.UNDECLARED, EventKind.SMMU_CO
 class _Call:
     """Under way: ``flow`` ties its parts together."""
 
+    call: abi.Call | None
     name: str
     flow: int
     world: int
@@ -46,7 +48,8 @@ class Converter:
         self._calls: dict[int, _Call] = {}  # the last one of each world
         self._flows = 0
         self._at_el3: _Call | None = None
-        self._running: tuple[str, int] | None = None  # the track that has a slice open, and since when
+        self._running: tuple[str, int] | None = None  # the core's track that has a slice open, and since when
+        self._npu = NpuTracks(self)
 
     def convert(self, events: Sequence[Event]) -> bytes:
         """The trace, as a file holds it."""
@@ -54,6 +57,8 @@ class Converter:
             self._take(event)
         if self._running and events:
             self._end(self._running[0], events[-1].instruction)
+        if events:
+            self._npu.end(events[-1].instruction)
         return bytes(self._builder.serialize())
 
     def _take(self, event: Event) -> None:
@@ -70,7 +75,8 @@ class Converter:
             case EventKind.DMA:
                 self._instant(self._track(f"DMA {member(StreamId, args[0])}"), now, self._words(event))
             case EventKind.NPU:
-                self._instant(self._track(f"NPU{args[0]}"), now, self._words(event))
+                self._npu.happened(now, args)
+                self._instant(self._track(core_track(args[0])), now, self._words(event))
             case EventKind.DENIED:
                 self._instant(self._track("filters"), now, self._words(event))
             case EventKind.TLB:
@@ -85,7 +91,7 @@ class Converter:
     def _called(self, now: int, args: tuple[int, ...]) -> None:
         call = abi.find(args[0])
         self._flows += 1
-        here = _Call(call.name if call else f"{args[0]:#x}", self._flows, args[WORLD])
+        here = _Call(call, call.name if call else f"{args[0]:#x}", self._flows, args[WORLD])
         self._calls[args[WORLD]] = self._at_el3 = here
         if self._running:
             self._end(self._running[0], now)
@@ -96,6 +102,7 @@ class Converter:
     def _returned(self, now: int, args: tuple[int, ...]) -> None:
         self._end(EL3, now)
         ended = self._calls.get(args[WORLD])
+        self._npu.returned(now, ended.call if ended else None, args[0])
         context = _context(args[WORLD], args[LEVEL])
         flow = self._at_el3.flow if self._at_el3 else 0
         if ended and self._at_el3 and ended.world == self._at_el3.world:
@@ -146,16 +153,23 @@ class Converter:
         if flow:
             packet.track_event.flow_ids.append(flow)
 
-    def _begin(self, context: str, now: int, name: str, flow: int) -> None:
-        packet = self._event(self._track(context), now, TrackEvent.TYPE_SLICE_BEGIN)
+    def open(self, track: str, now: int, name: str, flow: int = 0) -> None:
+        """A slice of the track that is called so."""
+        packet = self._event(self._track(track), now, TrackEvent.TYPE_SLICE_BEGIN)
         packet.track_event.name = name
         if flow:
             packet.track_event.flow_ids.append(flow)
+
+    def close(self, track: str, now: int) -> None:
+        self._event(self._track(track), now, TrackEvent.TYPE_SLICE_END)
+
+    def _begin(self, context: str, now: int, name: str, flow: int) -> None:
+        self.open(context, now, name, flow)
         self._running = context, now
 
     def _end(self, context: str, now: int) -> None:
         if self._running and self._running[0] == context:
-            self._event(self._track(context), now, TrackEvent.TYPE_SLICE_END)
+            self.close(context, now)
             self._running = None
 
 

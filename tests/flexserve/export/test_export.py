@@ -76,12 +76,38 @@ def test_perfetto_has_every_call_its_flow_and_the_pages(file: Path, trace: Trace
         depth[event.track_uuid] += event.type == TrackEvent.TYPE_SLICE_BEGIN
         depth[event.track_uuid] -= event.type == TrackEvent.TYPE_SLICE_END
         assert depth[event.track_uuid] in (0, 1)
-        assert depth.total() <= 1  # one core
+        assert sum(count for track, count in depth.items() if not tracks[track].startswith("NPU")) <= 1  # one core
     counters = [event for _, event in events if event.type == TrackEvent.TYPE_COUNTER]
     last = {tracks[event.track_uuid]: event.counter_value for event in counters}
     pages = dict(word.split("=") for word in trace.endings[0].split()[1:])
     assert {name.removeprefix("pages "): str(value) for name, value in last.items()}.items() <= pages.items()
     assert {"EL3 monitor", "EL1 normal world", "EL1 secure world", "TZASC", "SMMU", "tokens"} <= set(tracks.values())
+
+
+def test_perfetto_has_the_npus_jobs_by_core_and_whose_it_is(file: Path, trace: Trace, tmp_path: Path) -> None:
+    packets = PerfettoTrace.FromString(export(file, tmp_path, "perfetto")).packet
+    described = [packet.track_descriptor for packet in packets if packet.HasField("track_descriptor")]
+    tracks = {track.uuid: track.name for track in described}
+    events = [packet.track_event for packet in packets if packet.HasField("track_event")]
+    begun = [(tracks[one.track_uuid], one.name) for one in events if one.type == TrackEvent.TYPE_SLICE_BEGIN]
+    ended = [tracks[one.track_uuid] for one in events if one.type == TrackEvent.TYPE_SLICE_END]
+    started = [line for line in trace.lines if " STARTED " in line]
+    jobs = [f"job of {line.split('tasks=')[1]} tasks" for line in started if line.startswith("npu NPU0 ")]
+    assert jobs and [name for track, name in begun if track == "NPU0"] == jobs
+    assert ended.count("NPU0") == len(jobs)
+    assert [name for track, name in begun if track == "NPU"] == ["secure world"]
+    assert ended.count("NPU") == 1  # at the end of the run
+
+
+def test_perfetto_shows_a_normal_job_that_is_let_finish(tmp_path: Path) -> None:
+    file = tmp_path / "attack.trace"
+    assert execute(["trace", "record", str(file), "--", "attack", "npu-start-while-draining"]) == 0
+    packets = PerfettoTrace.FromString(export(file, tmp_path, "perfetto")).packet
+    described = [packet.track_descriptor for packet in packets if packet.HasField("track_descriptor")]
+    (owner,) = (track.uuid for track in described if track.name == "NPU")
+    events = [packet.track_event for packet in packets if packet.HasField("track_event")]
+    names = [one.name for one in events if one.track_uuid == owner and one.type == TrackEvent.TYPE_SLICE_BEGIN]
+    assert names == ["secure world", "normal world", "draining", "secure world", "normal world"]
 
 
 def test_tarmac_says_what_each_instruction_did(tmp_path: Path) -> None:
