@@ -15,7 +15,7 @@ from firmware.build import ELF_FOLDER, FOLDER, image_path
 
 
 def phone_sources(layout: DramLayout, folder: Path = ELF_FOLDER) -> SourceMap:
-    """Monitor, EL2 stub, both gates and the probe of a phone with this DRAM. Raises StaleBuildError."""
+    """Monitor, EL2 stub, the three gates and the probe of a phone with this DRAM. Raises StaleBuildError."""
     info = functools.cache(lambda name: DebugInfo.load(image_path(name, folder)))
     monitor, gate, probe = (info(name) for name in ("monitor", "gate", "probe"))
     labels = {name: address for address, name in monitor.symbols}
@@ -24,7 +24,12 @@ def phone_sources(layout: DramLayout, folder: Path = ELF_FOLDER) -> SourceMap:
     sources = SourceMap(FOLDER.parent)
     sources.add("monitor", monitor, SECURE_SRAM.base, SECURE_SRAM.end)
     sources.add("el2", monitor, stub_base, stub_base + stub_end - stub, stub_base - stub)
-    for name, base in (("secure_gate", layout.secure_base), ("normal_gate", NORMAL_IMAGE_BASE)):
+    gates = {
+        "secure_gate": layout.secure_base,
+        "normal_gate": NORMAL_IMAGE_BASE,
+        "driver_gate": layout.driver_base,
+    }
+    for name, base in gates.items():
         sources.add(name, gate, base, base + PROBE_IMAGE_BASE - NORMAL_IMAGE_BASE, base)
     sources.add("probe", probe, PROBE_IMAGE_BASE, NORMAL_IMAGE_END, PROBE_IMAGE_BASE)
     return sources

@@ -26,7 +26,7 @@ from .styles import BAD, GOOD, state_style
 
 TABLE = 0x0000_FFFF_FFFF_F000
 REACHED = ("NORMAL", "ALLOCATED")
-WALK_USAGE = "ADDRESS [read|write|fetch] [el0..el3] [normal|secure] [storage]"
+WALK_USAGE = "ADDRESS [read|write|fetch] [el0..el3] [normal|secure] [storage|npu0..npu2]"
 
 
 def show_pages(scene: Scene, words: Words) -> Answer:
@@ -93,7 +93,7 @@ def show_walk(scene: Scene, words: Words) -> Answer:
         elif word.upper() in StreamId.__members__:
             stream = StreamId[word.upper()]
         else:
-            raise Refused(f"{word!r} is none of read, write, fetch, el0 to el3, normal, secure, storage")
+            raise Refused(f"{word!r} is none of read, write, fetch, el0 to el3, normal, secure, storage, npu0")
     if stream:
         return _stream_walk(scene, stream, address, access)
     if level == 2 and world is World.SECURE:
@@ -136,11 +136,16 @@ def show_invariants(scene: Scene, words: Words) -> Answer:
     return Answer({"violations": found}, tuple(shown))
 
 
-def broken(scene: Scene) -> list[str]:
-    """Every invariant that does not hold, in words. Raises Refused where there is no Flex-Monitor."""
+def must_hold(scene: Scene) -> None:
+    """Raises Refused where there is no Flex-Monitor, or none that has set up what it protects by."""
     entries(scene)
     if not scene.machine.core.read_sysreg("HCR_EL2") & 1:
         raise Refused("nothing must hold yet: the monitor has not switched stage 2 on")
+
+
+def broken(scene: Scene) -> list[str]:
+    """Every invariant that does not hold, in words. Raises Refused where there is no Flex-Monitor."""
+    must_hold(scene)
     machine = scene.machine
     try:
         return violations(machine, machine.layout, machine.core.read_sysreg("VTTBR_EL2"), stream_table(machine))

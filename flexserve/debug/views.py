@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import code_views, protection_views, register_views
+from . import code_views, npu_view, protection_views, register_views
 from .calls import call_before, covers, describe, describe_call, page_name
 from .expressions import number, page_address
 from .ownership import entries, state_name
@@ -74,6 +74,7 @@ VIEWS: dict[str, View] = {
         protection_views.WALK_USAGE,
         "why an access is allowed or refused, by core or device",
     ),
+    "npu": View(npu_view.show_npu, "", "whose the NPU is, and what each core is at"),
     "invariants": View(protection_views.show_invariants, "", "what must hold between calls, and does not"),
     "events": View(show_events, "[COUNT]", "the last events up to here"),
 }

@@ -1,4 +1,4 @@
-"""The phone's code and its sources: gates twice, the EL2 stub where the monitor copies it."""
+"""The phone's code and its sources: three gates, the EL2 stub where the monitor copies it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ def test_every_image_is_found_where_the_phone_has_it() -> None:
     try:
         system.boot()
         machine, sources = system.machine, phone_sources(DramLayout(DRAM_MIN))
-        for name in ("monitor:monitor_exit", "secure_gate:gate_smc", "normal_gate:gate_smc", "el2:el2_synchronous"):
+        for name in (
+            "monitor:monitor_exit",
+            "secure_gate:gate_smc",
+            "normal_gate:gate_smc",
+            "driver_gate:gate_smc",
+            "el2:el2_synchronous",
+        ):
             (address,) = sources.addresses_of_symbol(name)
             image = sources.image_at(address)
             assert image is not None

@@ -106,7 +106,7 @@ def test_expressions(scene: Scene) -> None:
     assert evaluate(scene, "monitor:smc_entry+4") == evaluate(scene, "smc_entry") + 4
     assert evaluate(scene, "vbar_el3") == scene.machine.core.read_sysreg("VBAR_EL3")
     assert page_address(scene, "1") == page_address(scene, "0x40001fff") == DRAM_BASE + PAGE_SIZE
-    assert len(places(scene, "gate_smc")) == 2
+    assert len(places(scene, "gate_smc")) == 3
     assert len(places(scene, "flexmem.c:60")) == 1
 
 

@@ -57,7 +57,9 @@ def test_the_start_is_as_far_back_as_it_goes(at_start: Session) -> None:
     assert at_start.timeline.position == Position(0, 0)
 
 
-@pytest.mark.parametrize("kind", ["smc", "return", "switch", "exception", "ownership", "token", "device", "tlb", "dma"])
+@pytest.mark.parametrize(
+    "kind", ["smc", "return", "switch", "exception", "ownership", "token", "device", "tlb", "dma", "npu"]
+)
 def test_previous_comes_back_to_where_next_was(at_start: Session, kind: str) -> None:
     first = do(at_start, f"next {kind}")
     assert first.data["stop"] == "event"
