@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emulator.devices.npu import NpuControl, NpuCore
-from emulator.memory_map import NPU0, NPU_CONTROL, PAGE_SIZE, StreamId
+from emulator.devices.smmu import Smmu
+from emulator.memory_map import NPU0, NPU_CONTROL, PAGE_SIZE, SMMU, StreamId
 from emulator.registers import WO
 from monitor.abi import Vmid
 from monitor.view import STREAM_ENTRY_BYTES, read_reverse_table, read_stream
@@ -12,7 +13,6 @@ from .evidence import Evidence
 from .system import System
 
 ENTRY_BYTES = 8
-TABLE_SHIFT = 6  # of STRTAB_BASE's address
 
 
 class NpuJudge:
@@ -67,5 +67,5 @@ class NpuJudge:
         return self._layout.npu_tables_base + self.iova(page) // PAGE_SIZE * ENTRY_BYTES
 
     def _stream_table(self) -> int:
-        base: int = self._system.board.smmu.STRTAB_BASE["address"]
-        return base << TABLE_SHIFT
+        register = Smmu.STRTAB_BASE
+        return self._machine.read_register(SMMU, register.offset) & register.fields["address"].mask

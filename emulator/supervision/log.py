@@ -36,7 +36,7 @@ class GotLost:
     events: int
 
 
-Entry: TypeAlias = "int | bytes | PortAbort | Ran | GotLost | None"
+Entry: TypeAlias = "int | bytes | tuple[int, ...] | PortAbort | Ran | GotLost | None"
 
 
 class Mode(enum.Enum):
@@ -65,7 +65,7 @@ class Log:
         return self._next == len(self.entries)
 
     def learn(self, ask: Callable[..., T], *arguments: object) -> T:
-        """``ask(*arguments)``: an integer, bytes or None, or a PortAbort is raised."""
+        """``ask(*arguments)``: an integer, integers, bytes or None, or a PortAbort is raised."""
         if self.mode is Mode.WATCHER:
             return ask(*arguments)
         if self.mode is Mode.REPEATED:

@@ -11,7 +11,7 @@ from emulator.world_port import PortAbort
 
 from .log import Entry, GotLost, Ran
 
-BYTES, ABORT, RAN, LOST = "bytes", "abort", "ran", "lost"
+BYTES, VALUES, ABORT, RAN, LOST = "bytes", "values", "abort", "ran", "lost"
 
 
 def dump_log(entries: Sequence[Entry]) -> bytes:
@@ -44,6 +44,8 @@ def _dump(entry: Entry) -> object:
     match entry:
         case bytes():
             return [BYTES, b64encode(entry).decode()]
+        case tuple():
+            return [VALUES, *entry]
         case PortAbort():
             return [ABORT, entry.syndrome, entry.address]
         case Ran():
@@ -60,6 +62,8 @@ def _load(item: object) -> Entry:
             return item
         case [str(kind), str(text)] if kind == BYTES:
             return b64decode(text, validate=True)
+        case [str(kind), *values] if kind == VALUES:
+            return tuple(map(_integer, values))
         case [str(kind), int(syndrome), int(address)] if kind == ABORT:
             return PortAbort(syndrome, address)
         case [str(kind), int(reason), int(pc), int(events)] if kind == RAN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,13 +15,24 @@ from hypothesis import strategies as st
 
 from emulator.debug.edit import SetMemory
 from emulator.debug.timeline import Reason, StopSet, Timeline
-from emulator.events import EventKind
-from emulator.memory_map import PROBE_IMAGE_BASE
+from emulator.devices.npu import NpuControl
+from emulator.events import Event, EventKind, vmid_of
+from emulator.memory_map import NPU_CONTROL, PROBE_IMAGE_BASE
+from emulator.stops import Position
 from flexserve import snapshot
 from flexserve.errors import UserError
+from flexserve.evidence import CONTEXT, IRQ, NPU_STREAMS, VECTOR
 from flexserve.recipe import PlainStage, Recipe, parse
+from monitor.abi import Vmid
 
-RUNS = (["--tokens", "3", "--recall", "40@2"], ["attack", "dma-write-locked"], ["attack", "registers-el1"])
+RUNS = (
+    ["--tokens", "3", "--recall", "40@2"],
+    ["attack", "dma-write-locked"],
+    ["attack", "registers-el1"],
+    ["attack", "npu-left-over-output"],
+    ["attack", "interrupt-end"],
+)
+INTERRUPTED = ["attack", "npu-stop-job"]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +87,54 @@ def test_run_goes_on_from_a_file(file: Path, recipe: Recipe) -> None:
         timeline.seek(here)
         assert timeline.resume().reason is Reason.ENDED
         assert timeline.result == recipe.drive(PlainStage())
+
+
+@pytest.fixture(scope="module")
+def interrupted_job() -> Iterator[tuple[Timeline, list[int]]]:
+    """A run in which an interrupt takes the core in a secure job, and times while that has output posted."""
+    timeline = Timeline(parse(INTERRUPTED).drive)
+    with closing(timeline):
+        timeline.resume()
+        (at,) = (index for index, event in enumerate(timeline.events) if is_the_timer(event))
+        after = timeline.events[at:]
+        landing = next(event for event in after if event.kind is EventKind.DMA)
+        assert landing.args[0] in NPU_STREAMS and landing.args[4], "what the NPU moves next is what it has posted"
+        resumed = next(event for event in after if event.kind is EventKind.SMC)
+        yield timeline, [after[0].instruction + 1, resumed.instruction]
+
+
+def test_snapshot_in_the_middle_of_a_job_goes_on_as_the_run_did(
+    interrupted_job: tuple[Timeline, list[int]], tmp_path: Path
+) -> None:
+    timeline, times = interrupted_job
+    timeline.resume()
+    result, events, end, state = timeline.result, list(timeline.events), timeline.position, content(timeline)
+    for number, time in enumerate(times):
+        timeline.seek(Position(time, 0))
+        assert timeline.machine.read_register(NPU_CONTROL, NpuControl.STATUS.offset) == 1
+        file = tmp_path / f"{number}.snapshot"
+        snapshot.save(file, parse(INTERRUPTED), timeline)
+        here = content(timeline)
+        _, again = snapshot.load(file)
+        with closing(again):
+            assert content(again) == here
+            again.resume()
+            assert (again.result, again.events, again.position) == (result, events, end)
+            assert content(again) == state
+
+
+def content(timeline: Timeline) -> bytes:
+    """Of the whole machine."""
+    written = io.BytesIO()
+    timeline.machine.save().write(written)
+    return written.getvalue()
+
+
+def is_the_timer(event: Event) -> bool:
+    """Of the normal world, in the driver context."""
+    if event.kind is not EventKind.EXCEPTION:
+        return False
+    return event.args[VECTOR] == IRQ and vmid_of(event.args[CONTEXT]) == Vmid.DRIVER
 
 
 def test_same_moment_is_the_same_file(file: Path, saved: bytes) -> None:
