@@ -8,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emulator.gate import Flow, Registers, charge, read, write
+from emulator.devices.npu import NpuControl
+from emulator.events import Event, EventKind
+from emulator.gate import Flow, Registers, charge, counter, load, read, write
+from emulator.memory_map import NPU_CONTROL, PAGE_SIZE
 from flexserve.system import System
 from monitor.abi import MINIMUM_DEADLINE, NPU_RECALL, NPU_RECLAIM
 from monitor.services.calls import invoke
@@ -45,6 +48,8 @@ MULTIPLY = 40  # a service of the kernel below
 LIMITS = Limits(features=1 << 16, sums=1 << 18, projections=1 << 16)
 SHAPES = [(1, 32, 32), (2, 96, 64), (2, 33, 100), (16, 64, 300), (130, 200, 64), (7, 320, 1000)]
 SETS = 3
+PATTERN = bytes(range(256)) * (PAGE_SIZE // 256)
+JOB_TICKS = 200_000  # until the longest job here is over
 
 Ints = npt.NDArray[np.int8]
 
@@ -285,3 +290,54 @@ def test_job_in_two_halves_is_the_same_job(shape: tuple[int, int, int], monkeypa
     kernel = multiply(system)
     assert kernel.npu and (kernel.npu.state.jobs, kernel.npu.state.failed) == (SETS, 0)
     system.dispose()
+
+
+class DropsInTheMiddle(MultiplyingKernel):
+    """Between the beginning and the end of each set, what is staged is dropped, and its pages serve another region."""
+
+    reused: list[tuple[int, list[int]]]  # when they held something else, and which
+    kept: list[bool]
+
+    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+        yield from engine.start(products)
+        assert (yield from load(NPU_CONTROL.base + NpuControl.STATUS.offset)), "no job is under way"
+        staged = [one for one in self.pool.state.regions if one.name.startswith("npu ")]
+        frames = [frame for region in staged for frame in region.frames]
+        for region in staged:
+            yield from self.pool.drop(region)
+        other = self.pool.reserve(Kind.KV, "other", len(self.pool.state.free) * PAGE_SIZE)
+        yield from self.pool.back(other, other.pages)
+        assert set(frames) <= set(other.frames)
+        yield from write(other.va, PATTERN * other.pages)
+        self.reused.append(((yield from counter()), other.frames))
+        yield from charge(JOB_TICKS)
+        self.kept.append((yield from read(other.va, other.pages * PAGE_SIZE)) == PATTERN * other.pages)
+        yield from self.pool.discard(other)
+        yield from engine.finish()
+
+
+def test_pages_dropped_under_a_job_are_out_of_its_reach_before_they_hold_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sworld_npu, "OVERLAP_MACS", 0)
+    system = booted(Problem(32, 1000, 512), secure_kernel=DropsInTheMiddle)
+    moves: list[Event] = []
+    system.machine.events.listen((EventKind.DMA,), moves.append)
+    kernel = system.secure
+    assert isinstance(kernel, DropsInTheMiddle)
+    kernel.reused, kernel.kept = [], []
+    system.run("multiply", system.normal.secure.call, MULTIPLY, 1)
+    system.machine.events.drain()
+    ((since, frames),) = kernel.reused
+    assert kernel.kept == [True]
+    reached = {page for event in moves if event.instruction >= since for page in pages_of(event)}
+    assert reached.isdisjoint(frames)
+    before = {page for event in moves if event.instruction < since for page in pages_of(event)}
+    assert not before.isdisjoint(frames)
+    system.dispose()
+
+
+def pages_of(event: Event) -> range:
+    """That a transfer touches."""
+    base, size = event.args[2], event.args[3]
+    return range(base // PAGE_SIZE * PAGE_SIZE, base + size, PAGE_SIZE)
