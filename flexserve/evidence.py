@@ -24,7 +24,8 @@ KINDS = (
 NPU_STREAMS = (StreamId.NPU0, StreamId.NPU1, StreamId.NPU2)
 BY_DMA = (Problem.DMA_READ, Problem.DMA_WRITE)  # of which the SMMU or a filter tells more
 
-VECTOR, CONTEXT = 6, 7  # of an event's arguments
+TARGET, VECTOR, CONTEXT = 4, 6, 7  # of an event's arguments
+EL3 = 3
 IRQ, FIQ = 0x080, 0x100
 INTERRUPTS = (IRQ, FIQ)  # nobody was refused anything
 UNDEFINED, INSTRUCTION_ABORT, DATA_ABORT, SERROR = 0x00, 0x20, 0x24, 0x2F  # ESR_ELx.EC, from a lower level
@@ -94,6 +95,12 @@ class Evidence:
                 timing.after_lock |= timing.locked
         return timing
 
+    def interrupt_taken(self) -> bool:
+        """Whether EL3 has taken one since `clear`."""
+        self._events.drain()
+        exceptions = [event.args for event in self._log if event.kind is EventKind.EXCEPTION]
+        return any(args[VECTOR] in INTERRUPTS and args[TARGET] == EL3 for args in exceptions)
+
     def npu_is_wanted(self) -> bool:
         """Whether the secure world's last call was for the NPU."""
         self._events.drain()
@@ -162,7 +169,7 @@ def _refusal(event: Event, call: abi.Call | None) -> str | None:
 
 
 def _exception(event: Event) -> str | None:
-    syndrome, target = event.args[0], event.args[4]
+    syndrome, target = event.args[0], event.args[TARGET]
     if event.args[VECTOR] in INTERRUPTS:
         return None
     kind, status = syndrome >> 26, syndrome & 0x3F

@@ -155,6 +155,9 @@ class Judge:
     def value(self, address: int) -> int:
         return int.from_bytes(self._read(address, ENTRY_BYTES), "little")
 
+    def interrupted(self) -> bool:
+        return self.evidence.interrupt_taken()
+
     def state(self, page: int) -> PageState:
         return self._read_ownership().state(page)
 

@@ -64,15 +64,18 @@ def _protected(register: Register, index: int) -> Play:
 
 
 def _altered(scene: Scene, address: int, register: Register) -> bool:
-    """The GIC drops a write of what is not the writer's, and nothing in the event stream tells of that."""
-    through = scene.altered(address)
+    """The GIC drops a write of what is not the writer's, and nothing in the event stream tells of that.
+
+    What is made pending and let through is acknowledged at once, and pending no more: EL3 would have been entered.
+    """
+    through = scene.altered(address) or scene.interrupted()
     if not through:
         scene.credit(f"GIC: {register.name} keeps what it held")
     return through
 
 
 def _end(hostile: Hostile, scene: Scene) -> Flow[bool]:
-    """Acknowledges, ends and deactivates the interrupt of a job that is over, before the driver has seen it."""
+    """Acknowledges, ends, clears and deactivates the interrupt of a job that is over, before the driver has seen it."""
     if scene.lifted:
         yield from hostile.enable_interrupt(NPU_INTERRUPT)
     yield from charge(JOB_TICKS)
@@ -84,6 +87,7 @@ def _end(hostile: Hostile, scene: Scene) -> Flow[bool]:
     yield from access_all(
         (GIC_CPU.base + GicCpuInterface.EOIR.offset, NPU_INTERRUPT),
         (GIC_CPU.base + GicCpuInterface.DIR.offset, NPU_INTERRUPT),
+        (GIC_DISTRIBUTOR.base + GicDistributor.ICPENDR.at(word), bit),
         (GIC_DISTRIBUTOR.base + GicDistributor.ICACTIVER.at(word), bit),
     )
     return acknowledged == NPU_INTERRUPT or _altered(scene, active, GicDistributor.ISACTIVER)
@@ -105,7 +109,7 @@ ATTACKS = (
     _in_job("interrupt-forge", "makes the NPU's interrupt pending", _of_npu(GicDistributor.ISPENDR)),
     _in_job("interrupt-activate", "makes the NPU's interrupt active", _of_npu(GicDistributor.ISACTIVER)),
     _in_job("interrupt-disable", "disables the NPU's interrupt", _of_npu(GicDistributor.ICENABLER)),
-    _in_job("interrupt-end", "acknowledges, ends and deactivates the NPU's interrupt", _end),
+    _in_job("interrupt-end", "acknowledges, ends, clears and deactivates the NPU's interrupt", _end),
     _in_job("interrupt-prioritise", "gives the NPU's interrupt the lowest priority", _prioritise),
     _in_job(
         "interrupt-regroup",

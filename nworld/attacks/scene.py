@@ -130,6 +130,9 @@ class Scene(Protocol):
     def value(self, address: int) -> int:
         """What a target holds now."""
 
+    def interrupted(self) -> bool:
+        """Whether EL3 has taken an interrupt since the last `arm`."""
+
     def state(self, page: int) -> PageState: ...
 
     def is_revoked(self, page: int) -> bool: ...

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from emulator.events import EventKind, Filter
+from emulator.devices.npu import NpuCore, Problem
+from emulator.events import EventKind, Filter, NpuWhat
 from emulator.machine import Machine
 from emulator.memory_map import MIB, PAGE_SIZE, DramLayout, Nsaid
+from emulator.native import lib
 from emulator.world import World
 from flexserve import attack
 from flexserve.attack import NOTHING, Battle, Verdict, peaceful_tokens, run, select
 from flexserve.attacked_model import NPU_SHAPE, SHAPE
 from flexserve.cli import execute
-from flexserve.evidence import Evidence
+from flexserve.evidence import FIQ, Evidence
 from flexserve.system import Images
 from monitor import abi
 from monitor.abi import PageState
@@ -28,6 +30,8 @@ from tests.flexserve.test_mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = 0x4123_4000
+MASK = (1 << 64) - 1
+DRIVER = World.NORMAL | abi.Vmid.DRIVER << lib.EVENT_VMID_SHIFT  # the driver context, in an event
 
 # What the event stream must name as the reason, attack by attack.
 STOPPED_BY = {
@@ -275,6 +279,16 @@ def _machine() -> Machine:
         (EventKind.EXCEPTION, (0x17 << 26, 0, 0, 1, 3), ""),
         (EventKind.DENIED, (PAGE, Nsaid.STORAGE, 0, 1, Filter.TZASC, 1), "TZASC denies NSAID 2"),
         (EventKind.SMMU_FAULT, (1, PAGE, 0x10, 1), "SMMU F_TRANSLATION"),
+        (EventKind.NPU, (0, NpuWhat.ABORTED, 8, 0), "NPU ABORTED"),
+        (
+            EventKind.NPU,
+            (0, NpuWhat.FAULT, Problem.BAD_VALUE, NpuCore.CNA_CBUF_CON0.offset),
+            "NPU BAD_VALUE CNA_CBUF_CON0",
+        ),
+        (EventKind.NPU, (0, NpuWhat.FAULT, Problem.DMA_READ, 0, PAGE), ""),
+        (EventKind.SMC, (abi.DRIVER_RETURN.function, 1, 0, 0, 0, 0, 1, DRIVER), "DRIVER_RETURN: JOB_FAILED"),
+        (EventKind.SMC, (abi.DRIVER_RETURN.function, 0, 0, 0, 0, 0, 1, DRIVER), ""),
+        (EventKind.SMC_RETURN, (abi.Status.FAULT & MASK, 0, 0, 0, 0, 0, 1, World.SECURE), "DRIVER_CALL: FAULT"),
     ],
 )
 def test_refusal_is_read_off_the_syndrome(machine: Machine, kind: EventKind, args: tuple[int, ...], by: str) -> None:
@@ -283,6 +297,14 @@ def test_refusal_is_read_off_the_syndrome(machine: Machine, kind: EventKind, arg
     assert evidence.stopped_by() == by
     evidence.clear()
     assert evidence.stopped_by() == ""
+
+
+@pytest.mark.parametrize(("then", "by"), [(World.SECURE, "secure timer: DRIVER_CALL ends with TIMEOUT"), (DRIVER, "")])
+def test_driver_that_a_deadline_has_stopped_is_known_by_who_calls_next(machine: Machine, then: int, by: str) -> None:
+    evidence = Evidence(machine.events)
+    machine.events.emit(EventKind.EXCEPTION, 0, 0, 0, 1, 3, 0, FIQ, DRIVER)
+    machine.events.emit(EventKind.SMC, abi.NPU_RELEASE.function, 0, 0, 0, 0, 0, 1, then)
+    assert evidence.stopped_by() == by
 
 
 def test_refusal_of_a_call_names_it_and_success_names_nothing(machine: Machine) -> None:
