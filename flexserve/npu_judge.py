@@ -5,7 +5,7 @@ from __future__ import annotations
 from emulator.devices.npu import NpuControl, NpuCore
 from emulator.devices.smmu import Smmu
 from emulator.memory_map import NPU0, NPU_CONTROL, PAGE_SIZE, SMMU, StreamId
-from emulator.registers import WO
+from emulator.registers import WO, Register
 from monitor.abi import Vmid
 from monitor.view import STREAM_ENTRY_BYTES, read_reverse_table, read_stream
 
@@ -29,7 +29,9 @@ class NpuJudge:
         return stream is not None and stream.vmid == Vmid.NPU
 
     def secure_job_under_way(self) -> bool:
-        return self.is_secure() and self.job_under_way()
+        tasks = self._read(NpuCore.PC_TASK_CON) & NpuCore.PC_TASK_CON.fields["task_number"].mask
+        left = tasks - self._read(NpuCore.PC_TASK_STATUS)
+        return self.is_secure() and self.job_under_way() and left > 1
 
     def drains(self) -> bool:
         return self.job_under_way() and not self.is_secure() and self._evidence.npu_is_wanted()
@@ -65,6 +67,9 @@ class NpuJudge:
     def table_entry(self, page: int) -> int:
         """Address of the stage-2 descriptor by which the NPU reaches ``page`` in secure mode."""
         return self._layout.npu_tables_base + self.iova(page) // PAGE_SIZE * ENTRY_BYTES
+
+    def _read(self, register: Register) -> int:
+        return self._machine.read_register(NPU0, register.offset)
 
     def _stream_table(self) -> int:
         register = Smmu.STRTAB_BASE

@@ -26,13 +26,13 @@ Address = Callable[[Scene], int]
 
 
 def _store(window: Window, register: Register, value: int) -> Play:
-    """A store that the device must not get; whatever it does, the job is to go on."""
+    """A store that the device must not get; the job is to go on."""
 
     def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
         assert scene.npu.job_under_way()
         scene.arm()
         stored = yield from hostile.store_register(window.base + register.offset, value)
-        return stored or not scene.npu.job_under_way()
+        return stored or scene.npu.was_aborted()
 
     return script
 
@@ -124,7 +124,7 @@ ATTACKS = (
     _in_job("npu-reset-job", "resets the NPU in a secure job", _store(NPU_CONTROL, NpuControl.RESET, ALL_CORES)),
     _in_job("npu-stop-clock", "stops the NPU's clock in a secure job", _store(NPU_CONTROL, NpuControl.CLOCK, 0)),
     _in_job("npu-power-off", "switches the NPU off in a secure job", _store(NPU_CONTROL, NpuControl.POWER, 0)),
-    _in_job("npu-read-registers", "loads every register of the NPU in a secure job", _load_all),
+    _in_job("npu-read-registers", "loads every register of a core in a secure job", _load_all),
     Attack(
         "npu-warm-tlb",
         "loads a register in a secure job by a TLB entry from before the switch",

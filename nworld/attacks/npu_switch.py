@@ -10,7 +10,7 @@ from emulator.gate import access_all, charge, read, write
 from emulator.memory_map import NPU0, NPU1, NPU_CONTROL
 from monitor.abi import MINIMUM_DEADLINE, NPU_RECALL, NPU_RECLAIM, PageState, Status
 from monitor.services.calls import invoke, succeed
-from nworld.npu import Job, NpuDriver
+from nworld.npu import ALL_CORES, Job, NpuDriver
 from nworld.npu_sandbox import NpuSandbox
 
 from .engine import IDENTITY, SIDE, LongJob, run, take_npu, until_secure, works
@@ -69,11 +69,13 @@ def _never_ends(hostile: Hostile, scene: Scene) -> Script[bool]:
     scene.arm()
     if not scene.lifted:
         yield from until(Moment.TOKEN)
-    through = not scene.npu.was_aborted()
-    if scene.lifted:
-        yield from job.stop()
+        job.free()
+        return not scene.npu.was_aborted()
+    yield from access_all((NPU_CONTROL.base + NpuControl.CLOCK.offset, ALL_CORES))
+    yield from charge(OUTPUT_TICKS)
+    yield from job.stop()
     job.free()
-    return through
+    return scene.npu.has_moved_data()
 
 
 def _sums_across_lock(hostile: Hostile, scene: Scene) -> Script[bool]:

@@ -42,7 +42,8 @@ class NpuScene(Protocol):
     def is_secure(self) -> bool:
         """Whether its DMA reaches what is the secure world's."""
 
-    def secure_job_under_way(self) -> bool: ...
+    def secure_job_under_way(self) -> bool:
+        """Whether one is that has more than the present task before it: it does not end on its own at once."""
 
     def drains(self) -> bool:
         """Whether a normal job is under way that the secure world waits for."""
