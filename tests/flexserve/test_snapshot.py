@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from emulator.debug.edit import SetMemory
 from emulator.debug.timeline import Reason, StopSet, Timeline
 from emulator.devices.npu import NpuControl
-from emulator.events import Event, EventKind, vmid_of
+from emulator.events import Event, EventKind
+from emulator.world import vmid_of
 from emulator.memory_map import NPU_CONTROL, PROBE_IMAGE_BASE
 from emulator.stops import Position
 from flexserve import snapshot
