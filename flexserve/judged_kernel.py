@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from emulator.devices.npu import CORES, NpuControl
 from emulator.gate import Gate, Operation, Operations
 from emulator.memory_map import NPU_CONTROL
-from emulator.product_check import Sums, Verdict
+from emulator.product_check import Verdict
 from emulator.world_port import WorldPort
 from sworld.kernel import SecureKernel
 
@@ -34,7 +34,7 @@ class JudgedKernel(SecureKernel):
         watched = {**operations, CHECK: Operation(self._accept, self._check.cost)}
         super().__init__(gate, port, watched, clock, heap, use_npu=use_npu)
 
-    def _accept(self, port: WorldPort, busy: int, results: Sequence[Sums], *arguments: int) -> int:
+    def _accept(self, port: WorldPort, busy: int, results: tuple[int, ...], *arguments: int) -> int:
         self.verdict = Verdict(self._check.run(port, busy, results, *arguments))
         return self.verdict
 
@@ -42,6 +42,6 @@ class JudgedKernel(SecureKernel):
 class CredulousKernel(JudgedKernel):
     """Looks neither whether the NPU is still at work nor whether its sums are right."""
 
-    def _accept(self, port: WorldPort, busy: int, results: Sequence[Sums], *arguments: int) -> int:
+    def _accept(self, port: WorldPort, busy: int, results: tuple[int, ...], *arguments: int) -> int:
         super()._accept(port, NEVER_BUSY, results, *arguments)
         return Verdict.RIGHT
