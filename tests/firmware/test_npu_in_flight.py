@@ -16,12 +16,12 @@ from monitor.abi import PAGES_PER_CALL, PageState
 from .npu import STREAMS
 from .phone import PAGE, Phone
 
-COUNT, COLUMNS, ROWS = 32, 8192, 64  # each group of 32 rows is a step of 16,000 ticks; its sums fill a page
-PLACES = {"features": (0, 64), "weights": (64, 128), "sums": (192, 2), "program": (194, 1)}  # first page, pages
+COUNT, COLUMNS, ROWS = 32, 8192, 256  # 128 rows are a step of 65,000 ticks; its sums fill four pages
+PLACES = {"features": (0, 64), "weights": (64, 512), "sums": (576, 8), "program": (584, 1)}  # first page, pages
 IN_THE_FIRST_STEP = 24_000  # ticks from the start: the first group's sums are posted
-OVER = 100_000
-FIRST_SUMS, SECOND_SUMS = PLACES["sums"][0], PLACES["sums"][0] + 1
-FIRST_WEIGHTS, SECOND_WEIGHTS = PLACES["weights"][0], PLACES["weights"][0] + 64
+OVER = 400_000
+FIRST_SUMS, SECOND_SUMS = PLACES["sums"][0], PLACES["sums"][0] + 4
+FIRST_WEIGHTS, SECOND_WEIGHTS = PLACES["weights"][0], PLACES["weights"][0] + 256
 
 Take = Callable[[Phone, int], None]
 
