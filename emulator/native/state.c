@@ -577,7 +577,6 @@ bool state_restore(struct machine *machine, const uint8_t *bytes, uint64_t count
 	machine->core.trap.status = FSC_NONE;
 	machine->core.float_traps = FLOAT_TRAPS_UNKNOWN;
 	debug_restored(machine);
-	core_forget_all_code(machine);
 	core_flush(machine);
 	if (machine->gic.present) {
 		gic_update(machine);
