@@ -1,6 +1,7 @@
 """What must hold between the monitor's calls, looked up in memory and tables past the monitor's own code.
 
-The ownership table is what the monitor believes; the stage-2 tables and the stream table are what the hardware does.
+The ownership table is what the monitor believes; the stage-2 tables, the stream table and the GIC are what the hardware
+does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from emulator.memory_map import (
     DEVICES,
     DRIVER_BYTES,
+    FIRST_SPI,
     GIC_CPU,
     GIC_DISTRIBUTOR,
     NPU0,
@@ -19,6 +21,7 @@ from emulator.memory_map import (
     NPU2,
     NPU_CONTROL,
     PAGE_SIZE,
+    UART1,
     DramLayout,
     Reach,
     StreamId,
@@ -27,9 +30,11 @@ from emulator.memory_map import (
 from monitor.abi import REVOKED, PageState, Region, Vmid
 from monitor.view import (
     DRIVER_ROOT,
+    INTERRUPTS,
     NORMAL_ROOT,
     NPU_ROOT,
     STORAGE_ROOT,
+    Interrupts,
     Mapping,
     Pages,
     PhysicalMemory,
@@ -46,8 +51,17 @@ NPU_STREAMS = (StreamId.NPU0, StreamId.NPU1, StreamId.NPU2)
 NPU_ADDRESS_BITS = 32
 ADDRESS_BITS = 36
 
+SECURE_TIMER = 29  # PPI 13, as on every Arm platform (BSA)
+NPU_INTERRUPTS = {FIRST_SPI + window.spi for window in NPU_WINDOWS if window.spi is not None}
+SECURE_SGIS = set(range(8, 16))
+CONSOLE_INTERRUPTS = {FIRST_SPI + window.spi for window in (UART1,) if window.spi is not None}
+MONITOR_PRIORITY = 0x40  # of what comes to EL3
+NORMAL_PRIORITIES = range(0x80, 0x100)  # those that the normal world can set
 
-def violations(memory: PhysicalMemory, layout: DramLayout, vttbr: int, stream_table: int) -> list[str]:
+
+def violations(
+    memory: PhysicalMemory, layout: DramLayout, vttbr: int, stream_table: int, interrupts: Interrupts
+) -> list[str]:
     """Every broken rule in words, none if all hold. ``vttbr``: VTTBR_EL2; ``stream_table``: where the SMMU finds it."""
     ownership = read_ownership(memory, layout)
     reachable = ownership.pages_in(*REACHABLE)
@@ -74,6 +88,7 @@ def violations(memory: PhysicalMemory, layout: DramLayout, vttbr: int, stream_ta
     found += _streams(memory, layout, stream_table, secure)
     found += _maps("the storage stream's stage 2", read_stage2(memory, storage_stream(layout).root), reachable)
     found += _npu_table(memory, layout, ownership.pages_in(PageState.LOCKED))
+    found += _interrupts(interrupts, secure)
     regions = ownership.entries >> 4
     reserved = (ownership.entries & 7) == PageState.RESERVED
     if not np.array_equal(reserved, regions != Region.NORMAL_DRAM):
@@ -114,6 +129,22 @@ def _npu_table(memory: PhysicalMemory, layout: DramLayout, locked: Pages) -> lis
     pairs = zip(mapping.outputs.tolist(), mapping.inputs.tolist(), strict=True)
     if dict(pairs) != read_reverse_table(memory, layout):
         found.append("the reverse table and the NPU's stage 2 do not agree")
+    return found
+
+
+def _interrupts(interrupts: Interrupts, secure: bool) -> list[str]:
+    """Group 0 is the monitor's and the secure world's alone, the NPU's among them while it is secure."""
+    monitors = {SECURE_TIMER} | (NPU_INTERRUPTS if secure else set())
+    group0 = monitors | SECURE_SGIS | CONSOLE_INTERRUPTS
+    found = []
+    for interrupt in range(INTERRUPTS):
+        group1, priority = interrupts.group1 >> interrupt & 1, interrupts.priority[interrupt]
+        if group1 == (interrupt in group0):
+            found.append(f"interrupt {interrupt} is in Group {group1}")
+        if interrupt in monitors and (priority != MONITOR_PRIORITY or not interrupts.enabled >> interrupt & 1):
+            found.append(f"interrupt {interrupt} is the monitor's and has priority {priority:#x}, or is disabled")
+        if group1 and priority not in NORMAL_PRIORITIES:
+            found.append(f"interrupt {interrupt} is the normal world's and has priority {priority:#x}")
     return found
 
 

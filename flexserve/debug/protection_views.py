@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 from rich.text import Text
 
@@ -13,10 +14,11 @@ from emulator.debug.walk import Access, Explanation, explain
 from emulator.devices.smmu import Smmu
 from emulator.devices.tzc400 import Tzc400
 from emulator.machine import Machine
-from emulator.memory_map import DRAM_BASE, PAGE_SIZE, StreamId
+from emulator.memory_map import DRAM_BASE, GIC_DISTRIBUTOR, PAGE_SIZE, StreamId
 from emulator.world import World
 from monitor import abi
 from monitor.invariants import violations
+from monitor.view import read_interrupts
 
 from .calls import page_name
 from .expressions import evaluate, page_address
@@ -148,6 +150,8 @@ def broken(scene: Scene) -> list[str]:
     must_hold(scene)
     machine = scene.machine
     try:
-        return violations(machine, machine.layout, machine.core.read_sysreg("VTTBR_EL2"), stream_table(machine))
+        interrupts = read_interrupts(partial(machine.read_register, GIC_DISTRIBUTOR))
+        vttbr = machine.core.read_sysreg("VTTBR_EL2")
+        return violations(machine, machine.layout, vttbr, stream_table(machine), interrupts)
     except ValueError as error:
         return [str(error)]

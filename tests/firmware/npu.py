@@ -6,6 +6,7 @@ from emulator.debug.stream_walk import explain_stream
 from emulator.debug.walk import Access
 from emulator.memory_map import NPU0, NPU1, NPU2, NPU_CONTROL, PAGE_SIZE, StreamId
 from monitor.invariants import violations
+from monitor.view import Interrupts, read_interrupts
 
 from .phone import Phone
 
@@ -20,8 +21,15 @@ MANY_TASKS = 0xFFF
 
 def broken(phone: Phone) -> list[str]:
     """Rules of monitor/invariants.py that do not hold."""
+    vttbr, table, interrupts = hardware(phone)
+    return violations(phone.machine, phone.layout, vttbr, table, interrupts)
+
+
+def hardware(phone: Phone) -> tuple[int, int, Interrupts]:
+    """VTTBR_EL2, where the SMMU finds its stream table, and what the GIC does with each interrupt."""
+    distributor = phone.board.gic.distributor.values
     table = phone.board.smmu.STRTAB_BASE["address"] << 6
-    return violations(phone.machine, phone.layout, phone.core.read_sysreg("VTTBR_EL2"), table)
+    return phone.core.read_sysreg("VTTBR_EL2"), table, read_interrupts(distributor.__getitem__)
 
 
 def normal_reaches(phone: Phone, address: int) -> bool:

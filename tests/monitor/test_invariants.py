@@ -115,6 +115,10 @@ def test_tables_and_ownership_agree_after_every_call(steps: list[tuple[abi.Call,
         ("npu.c", "stage2_move_npu(NPU_IN_DRIVER);", "not in secure mode"),
         ("stage2.c", "*normal.npu_link = 0;", "in secure mode"),
         ("stage2.c", "*driver.npu_link = 0;", "in normal mode"),
+        ("npu.c", "gic_take(INTERRUPT_NPU0 + core);", "interrupt 142 is in Group 1"),
+        ("npu.c", "gic_give_back(INTERRUPT_NPU0 + core, normal_enabled[core]);", "interrupt 144 is in Group 0"),
+        ("gic.c", "set_priority(interrupt, SECURE_PRIORITY);", "interrupt 143 is the monitor's"),
+        ("gic.c", "set_priority(interrupt, NORMAL_PRIORITY);", "interrupt 142 is the normal world's"),
     ],
 )
 def test_checker_sees_a_monitor_that_forgets(
