@@ -5,6 +5,7 @@
 #include "carve_out.h"
 #include "context.h"
 #include "cpu.h"
+#include "deadline.h"
 #include "gic.h"
 #include "image.h"
 #include "memory_map.h"
@@ -88,6 +89,7 @@ void monitor_boot(uint64_t secure_entry, uint64_t normal_entry, uint64_t driver_
 	mmu_start(&layout);
 	tzpc_start();
 	tzc_start(&layout);
+	deadline_none(); /* a reset leaves the timer as it likes (Arm ARM, CNTPS_CTL_EL1) */
 	gic_start();
 	ownership_start(&layout);
 	stage2_start(&layout);

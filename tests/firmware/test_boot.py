@@ -42,6 +42,14 @@ def test_touches_declared_registers_only() -> None:
     assert phone.events == []
 
 
+def test_secure_timer_that_a_reset_has_left_on_interrupts_nobody() -> None:
+    phone = Phone()
+    phone.core.write_sysreg("CNTPS_CVAL_EL1", 0)
+    phone.core.write_sysreg("CNTPS_CTL_EL1", 1)
+    phone.boot()
+    assert phone.core.read_sysreg("CNTPS_CTL_EL1") & 1 == 0
+
+
 def test_tzasc_regions() -> None:
     phone = Phone().boot()
     tzasc, layout = phone.board.tzasc, phone.layout
