@@ -141,13 +141,12 @@ class StateKeeper:
     def __init__(self, native: NativeMachine) -> None:
         self._native = native
         self._page = ffi.new("uint8_t[]", PAGE_SIZE)
+        self._core = ffi.new("uint8_t[]", PAGE_SIZE)
         self._pages: dict[int, bytes] = {}
         self._media: dict[int, bytes] = {}
 
     def save(self, devices: Mapping[int, Holder]) -> MachineState:
-        size = int(lib.state_bytes(self._native))
-        core = ffi.new("uint8_t[]", size)
-        lib.state_save(self._native, core)
+        core = self._saved_core()
         self._pages = self._pages.copy()
         for address in self._dirty():
             lib.memory_read(self._native, address, self._page, PAGE_SIZE)
@@ -158,7 +157,13 @@ class StateKeeper:
                 self._pages[address] = page
         self._media = {channel: self._saved_medium(channel, view) for channel, view in self._writable_media()}
         states = {number: _device_state(device) for number, device in devices.items()}
-        return MachineState(bytes(ffi.buffer(core)), states, self._media, self._pages)
+        return MachineState(core, states, self._media, self._pages)
+
+    def _saved_core(self) -> bytes:
+        """Room that was enough once mostly is again."""
+        while (size := int(lib.state_save(self._native, self._core, len(self._core)))) > len(self._core):
+            self._core = ffi.new("uint8_t[]", 2 * size)
+        return bytes(ffi.buffer(self._core, size))
 
     def restore(self, state: MachineState, devices: Mapping[int, Holder]) -> None:
         """Raises StateError if it is another machine's; the machine is of no use then."""

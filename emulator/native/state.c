@@ -10,7 +10,7 @@
 
 #define LARGEST_TLB (1 << 22) /* entries that we believe a stream to have */
 
-enum direction { MEASURE, SAVE, RESTORE };
+enum direction { SAVE, RESTORE };
 
 struct stream {
 	enum direction direction;
@@ -22,11 +22,13 @@ struct stream {
 
 static uint64_t put(struct stream *stream, uint64_t value, unsigned size)
 {
-	if (stream->direction == RESTORE && stream->end - stream->at < size) {
+	bool fits = stream->at <= stream->end && stream->end - stream->at >= size;
+
+	if (!fits && stream->direction == RESTORE) {
 		stream->failed = true;
 		return 0;
 	}
-	for (unsigned i = 0; i < size && stream->direction != MEASURE; i++) {
+	for (unsigned i = 0; i < size && fits; i++) {
 		uint8_t *byte = &stream->bytes[stream->at + i];
 
 		if (stream->direction == SAVE) {
@@ -552,19 +554,12 @@ static void walk(struct machine *machine, struct stream *stream)
 	table(machine, stream);
 }
 
-uint64_t state_bytes(struct machine *machine)
+uint64_t state_save(struct machine *machine, uint8_t *bytes, uint64_t capacity)
 {
-	struct stream stream = {.direction = MEASURE};
+	struct stream stream = {.direction = SAVE, .bytes = bytes, .end = capacity};
 
 	walk(machine, &stream);
 	return stream.at;
-}
-
-void state_save(struct machine *machine, uint8_t *bytes)
-{
-	struct stream stream = {.direction = SAVE, .bytes = bytes};
-
-	walk(machine, &stream);
 }
 
 bool state_restore(struct machine *machine, const uint8_t *bytes, uint64_t count)

@@ -10,9 +10,8 @@
 
 struct machine;
 
-/* How many bytes state_save gives. */
-uint64_t state_bytes(struct machine *machine);
-void state_save(struct machine *machine, uint8_t *bytes);
+/* How many bytes the state has; with less room than that, what was written is of no use. */
+uint64_t state_save(struct machine *machine, uint8_t *bytes, uint64_t capacity);
 /* False: these are not the bytes of a machine like this one; its state is of no use then. */
 bool state_restore(struct machine *machine, const uint8_t *bytes, uint64_t count);
 /* Addresses of pages that may have been written since they were last asked for; at most this many at a time. */

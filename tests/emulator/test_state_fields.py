@@ -84,7 +84,7 @@ def test_every_field_is_saved_or_no_state(header: str, name: str) -> None:
 def _walk() -> str:
     """Of state.c, what saves; not what only clears or flushes."""
     text = re.sub(r"/\*.*?\*/", "", (NATIVE / "state.c").read_text(), flags=re.DOTALL)
-    return text[: text.index("uint64_t state_bytes(")]
+    return text[: text.index("uint64_t state_save(")]
 
 
 def test_a_field_that_nobody_saves_is_noticed() -> None:
