@@ -365,7 +365,7 @@ void core_read_registers(struct machine *machine, const int *registers, uint64_t
 void core_store_sysreg(struct machine *machine, unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
 		       uint64_t value);
 const struct translation_registers *core_translation_registers(struct machine *machine);
-/* Whatever it has translated that touches these bytes, at a physical address. */
+/* A range of physical memory within one page: what the engine has translated there. */
 void core_forget_code(struct machine *machine, uint64_t address, uint64_t bytes);
 void core_flush(struct machine *machine); /* the engine's TLB, which merely caches ours */
 /* The block hook looks closer from now on, until nothing asks for it. */

@@ -188,6 +188,8 @@ static void on_end_of_part(uc_engine *engine, uint64_t address, uint32_t size, v
 	uc_emu_stop(engine); /* the instruction is not executed */
 }
 
+#define INSTRUCTION_BYTES 4
+
 /*
  * The next block would pass the limit: it is translated again with a hook that stops the engine inside it. (The engine's
  * own exits are no way to stop at an instruction: they are taken as a WFI, which may be trapped.)
@@ -196,24 +198,24 @@ static uc_err enter_part_of_block(struct machine *machine, uint64_t instructions
 {
 	struct core *core = &machine->core;
 	uint64_t start = core_read_register(machine, REGISTER_PC);
-	uint64_t end = start + instructions * 4;
-	struct translation page;
+	uint64_t end = start + instructions * INSTRUCTION_BYTES;
+	struct translation place;
 	struct fault unused;
 	uc_hook hook;
 	uc_err error;
 
-	if (!translate(machine, start, ACCESS_FETCH, current_level(machine), &page, &unused)) {
+	if (!translate(machine, end, ACCESS_FETCH, current_level(machine), &place, &unused)) {
 		return enter(machine); /* takes the abort */
 	}
-	core_forget_code(machine, page.address, instructions * 4 + 4);
+	core_forget_code(machine, place.address, INSTRUCTION_BYTES);
 	if (!core_hook_code(machine, end, end, on_end_of_part, machine, &hook)) {
 		return UC_ERR_NOMEM;
 	}
-	core->part_bytes = instructions * 4;
+	core->part_bytes = instructions * INSTRUCTION_BYTES;
 	error = enter(machine);
 	core->part_bytes = 0;
 	core_unhook_code(machine, hook);
-	core_forget_code(machine, page.address, instructions * 4 + 4);
+	core_forget_code(machine, place.address, INSTRUCTION_BYTES);
 	return error;
 }
 
