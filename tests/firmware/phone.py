@@ -112,11 +112,15 @@ class Phone:
                 return next((name for name in names if name.startswith(("arrive", "gate"))), names[-1])
         raise AssertionError(f"stopped at {stop.pc:#x}, EL{self.core.level}")
 
-    def smc(self, function: int, *arguments: int) -> str:
-        """SMC #0 from the gate of the present world; where the core stands afterwards."""
+    def place(self, function: int, *arguments: int) -> None:
+        """The core stands before SMC #0 of the present world's gate."""
         for index, value in enumerate((function, *arguments, *[0] * (7 - len(arguments)))):
             self.core.x[index] = value
         self.core.pc = self.gate("gate_smc")
+
+    def smc(self, function: int, *arguments: int) -> str:
+        """SMC #0 from the gate of the present world; where the core stands afterwards."""
+        self.place(function, *arguments)
         begun = self.machine.instructions
         stopped = self.run()
         self.instructions = self.machine.instructions - begun

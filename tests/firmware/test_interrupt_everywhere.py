@@ -1,161 +1,179 @@
-"""One interrupt in a call, at instructions all along it: same results, nothing lost, every rule kept."""
+"""An interrupt after every instruction of every call: same results, nothing lost, every rule kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from emulator.machine import StopReason
+from emulator.state import MachineState
 from emulator.world import World
 from monitor import abi
-from monitor.abi import Call, Status
+from monitor.abi import Caller, Pending, Status
 
-from .npu import broken
-from .phone import PAGE, Phone
-from .test_preemption import arm, serve
+from .gic import NOTHING, acknowledge, listen, taken_at_el3
+from .interrupts import AHEAD, INTERRUPTS, Interrupt
+from .npu import hardware
+from .observed import Ending, Registers, Rules, memory_of, registers
+from .phone import Phone
+from .scenes import AT_BOOT, SCENES, Scene, driver_boots
 
-IOVA = 0x10_0000
-AHEAD = 1 << 40  # of the timer until it is set for the instruction under test
-STEP = 7  # instructions from one try to the next; 1 takes some ten minutes
-
-Prepare: TypeAlias = Callable[[Phone], None]
-State: TypeAlias = tuple[list[int], bytes, bytes, World, bool]
+TELLINGS = 3  # more than any interrupt is worth
+FIRST_UNTOUCHED = 8  # x registers that the normal world's own accesses in between leave alone
 
 
-@pytest.fixture
-def phone() -> Iterator[Phone]:
-    phone = Phone().boot()
-    arm(phone, AHEAD)
-    yield phone
+@dataclass
+class Start:
+    """One phone for all scenes: just switched on, and booted with the normal world listening."""
+
+    phone: Phone
+    off: MachineState
+    booted: MachineState
+
+    def before(self, scene: Scene) -> Phone:
+        self.phone.machine.restore(self.off if scene.prepare in AT_BOOT else self.booted)
+        return self.phone
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    phone = Phone()
+    off = phone.machine.save()
+    phone.boot()
+    listen(phone)
+    phone.core.write_sysreg("CNTP_CVAL_EL0", AHEAD)
+    phone.core.write_sysreg("CNTP_CTL_EL0", 1)
+    yield Start(phone, off, phone.machine.save())
     phone.machine.close()
 
 
-def nothing(phone: Phone) -> None:
-    pass
+@dataclass
+class Attempt:
+    """The scene's call once, and what the worlds do after it."""
+
+    phone: Phone
+    scene: Scene
+    interrupt: Interrupt
+    rules: Rules
+    served: int = field(default=0)
+
+    def make(self, ticks: int) -> Ending | None:
+        """None: the machine is off."""
+        self.phone.events.clear()
+        if self.interrupt.call(self.phone, self.scene, ticks) == "halted":
+            return None
+        self._settle()
+        here, taken, preemptions = self._here(), taken_at_el3(self.phone), self.served
+        secure_timer = self.phone.core.read_sysreg("CNTPS_CVAL_EL1")
+        memory, hardware_here = memory_of(self.phone.machine.save()), hardware(self.phone)
+        assert self.rules.broken(hardware_here) == []
+        self._to_normal_world()
+        normal = registers(self.phone, FIRST_UNTOUCHED)
+        self._look_for_interrupts(ticks)
+        self._to_entry()
+        return Ending(
+            here, memory, hardware_here, secure_timer, taken, preemptions, normal, registers(self.phone, 1),
+            Pending(self.phone.registers(1)[0]), self.phone.registers(7)[6], self.served,
+        )  # fmt: skip
+
+    def _settle(self) -> None:
+        """The normal world serves what it is told of, and goes on with what that has interrupted."""
+        while self._answered(Status.PREEMPTED):
+            assert self.rules.broken(hardware(self.phone)) == []
+            self.interrupt.serve(self.phone)
+            self.served += 1
+            assert self.served <= TELLINGS
+            self.phone.smc(abi.SECURE_RESUME.function, abi.INTERRUPTED_THREAD)
+
+    def _answered(self, status: Status) -> bool:
+        phone = self.phone
+        in_normal_world = phone.core.world is World.NORMAL and not phone.in_driver
+        return in_normal_world and abi.signed(phone.registers(1)[0]) == status
+
+    def _here(self) -> Registers:
+        """A deadline is so many ticks from when the call is served."""
+        found = registers(self.phone)
+        names = [word.name for word in self.scene.call.returns] if self.scene.call else []
+        return replace(found, x=[0 if names[i : i + 1] == ["deadline"] else x for i, x in enumerate(found.x)])
+
+    def _smc(self, call: abi.Call, *arguments: int) -> None:
+        self.phone.smc(call.function, *arguments)
+        self._settle()
+
+    def _to_normal_world(self) -> None:
+        gate, booting = self.phone.gate, self.scene.prepare in AT_BOOT
+        if self.phone.in_driver:
+            ready = abi.DRIVER_READY if self.scene.prepare is driver_boots else abi.DRIVER_RETURN
+            self._smc(ready, gate("arrive_entry"))
+        if self.phone.core.world is World.SECURE:
+            ready = abi.SECURE_READY if booting else abi.SECURE_DONE
+            self._smc(ready, gate("arrive_entry"), gate("arrive_revocation"))
+        if booting:
+            listen(self.phone)
+
+    def _look_for_interrupts(self, ticks: int) -> None:
+        if self.interrupt.of_normal_world and not self.served and ticks != AHEAD:
+            self.interrupt.serve(self.phone)
+            self.served += 1
+        assert acknowledge(self.phone) == NOTHING
+
+    def _to_entry(self) -> None:
+        """Of the secure world, when no thread is interrupted any more."""
+        self._smc(abi.SECURE_CALL)
+        if self._answered(Status.BUSY):
+            self._smc(abi.SECURE_RESUME, abi.INTERRUPTED_THREAD)
+            self._to_normal_world()
+            self._smc(abi.SECURE_CALL)
 
 
-def allocated(phone: Phone) -> None:
-    phone.call(abi.MEM_ALLOCATE, PAGE, 2)
+TRIES = [
+    pytest.param(scene, interrupt, id=f"{interrupt.name}-{scene.name}")
+    for scene in SCENES for interrupt in INTERRUPTS if interrupt.applies(scene)
+]  # fmt: skip
 
 
-def locked(phone: Phone) -> None:
-    phone.lock(PAGE, 2)
-
-
-def mapped(phone: Phone) -> None:
-    locked(phone)
-    phone.call(abi.NPU_MAP, IOVA, PAGE, 2)
-
-
-def released(phone: Phone) -> None:
-    locked(phone)
-    phone.call(abi.MEM_RELEASE, PAGE, 2)
-
-
-def revoked(phone: Phone) -> None:
-    phone.revoke()
-
-
-def secure_npu(phone: Phone) -> None:
-    mapped(phone)
-    phone.call(abi.NPU_ACQUIRE)
-
-
-def in_driver(phone: Phone) -> None:
-    secure_npu(phone)
-    phone.enter(World.SECURE)
-    phone.smc(abi.DRIVER_CALL.function)
-
-
-NORMAL, SECURE, DRIVER = "normal", "secure", "driver"
-SCENES: tuple[tuple[Call, str, Prepare, tuple[int, ...]], ...] = (
-    (abi.FLEX_VERSION, NORMAL, nothing, ()),
-    (abi.FLEX_VERSION, SECURE, nothing, ()),
-    (abi.FLEX_FEATURES, SECURE, nothing, (abi.Feature.SCAN_PAGES,)),
-    (abi.MEM_ALLOCATE, NORMAL, nothing, (PAGE, 2)),
-    (abi.MEM_LOCK, SECURE, allocated, (PAGE, 2)),
-    (abi.MEM_RELEASE, SECURE, mapped, (PAGE, 2)),
-    (abi.MEM_RECLAIM, NORMAL, released, (PAGE, 2)),
-    (abi.MEM_RECALL, NORMAL, locked, (1, abi.MINIMUM_DEADLINE)),
-    (abi.MEM_NEXT_RELEASED, NORMAL, released, ((PAGE - 0x4000_0000) // 0x1000,)),
-    (abi.MEM_NEXT_REVOKED, SECURE, nothing, (0,)),
-    (abi.MEM_ACK_REVOKED, SECURE, revoked, (PAGE, 1)),
-    (abi.NPU_MAP, SECURE, locked, (IOVA, PAGE, 2)),
-    (abi.NPU_UNMAP, SECURE, secure_npu, (IOVA, 2)),
-    (abi.NPU_ACQUIRE, SECURE, mapped, ()),
-    (abi.NPU_RELEASE, SECURE, secure_npu, ()),
-    (abi.NPU_RECALL, NORMAL, secure_npu, (abi.MINIMUM_DEADLINE,)),
-    (abi.NPU_RECLAIM, NORMAL, nothing, ()),
-    (abi.DRIVER_CALL, SECURE, secure_npu, (1, 2, 3)),
-    (abi.DRIVER_RETURN, DRIVER, in_driver, (4, 5, 6)),
-    (abi.SECURE_CALL, NORMAL, nothing, (7, 8)),
-    (abi.SECURE_DONE, SECURE, nothing, (9, 10)),
-    (abi.SECURE_RPC, SECURE, nothing, (3, 1)),
-)
-
-
-NAMES = [f"{call.name}-{where}" for call, where, *_ in SCENES]
-
-
-def stand(phone: Phone, where: str) -> None:
-    if where != DRIVER:
-        phone.enter(World.NORMAL if where == NORMAL else World.SECURE)
-    for index in range(8, 31):
-        phone.core.x[index] = 0xAB00 + index
-
-
-def state(phone: Phone) -> State:
-    """Where the core is and with which registers, and what the monitor has noted."""
-    layout = phone.layout
-    return (
-        phone.registers(31),
-        phone.machine.read_physical(layout.secure_end, layout.end - layout.secure_end),
-        phone.machine.read_physical(layout.npu_tables_base, 0x1_0000),
-        phone.core.world,
-        phone.in_driver,
-    )
-
-
-def without_time(call: Call, found: State) -> State:
-    """A deadline is so many ticks from when the call is served."""
-    registers = list(found[0])
-    for index, word in enumerate(call.returns):
-        registers[index] = 0 if word.name == "deadline" else registers[index]
-    return (registers, *found[1:])
-
-
-def by_normal_timer(phone: Phone, ticks: int) -> None:
-    phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions + ticks)
-
-
-def by_secure_timer(phone: Phone, ticks: int) -> None:
-    """As left over from a deadline that means nothing any more."""
-    phone.core.write_sysreg("CNTPS_CVAL_EL1", phone.machine.instructions + ticks)
-    phone.core.write_sysreg("CNTPS_CTL_EL1", 1)
-
-
-@pytest.mark.parametrize("interrupt", [by_normal_timer, by_secure_timer], ids=["normal-irq", "secure-timer"])
-@pytest.mark.parametrize(("call", "where", "prepare", "arguments"), SCENES, ids=NAMES)
-def test_interrupt_changes_no_result(
-    phone: Phone, call: Call, where: str, prepare: Prepare, arguments: tuple[int, ...],
-    interrupt: Callable[[Phone, int], None],
-) -> None:  # fmt: skip
-    prepare(phone)
-    stand(phone, where)
-    begin = phone.machine.save()
-    phone.smc(call.function, *arguments)
-    length, expected = phone.instructions, without_time(call, state(phone))
-    preemptions = 0
-    for ticks in range(1, length + 1, STEP):
+@pytest.mark.parametrize(("scene", "interrupt"), TRIES)
+def test_interrupt_changes_no_result_and_is_not_lost(start: Start, scene: Scene, interrupt: Interrupt) -> None:
+    phone = start.before(scene)
+    interrupt.prepare(phone, scene)
+    begin, rules = phone.machine.save(), Rules(phone)
+    undisturbed = Attempt(phone, scene, interrupt, rules).make(AHEAD)
+    as_the_scene_says(scene, undisturbed)
+    for ticks in range(1, length_of(phone, begin, scene) + 1):
         phone.machine.restore(begin)
-        interrupt(phone, ticks)
-        phone.smc(call.function, *arguments)
-        while phone.core.world is World.NORMAL and not phone.in_driver and phone.registers(1) == [Status.PREEMPTED]:
-            preemptions += 1
-            serve(phone)
-            phone.smc(abi.SECURE_RESUME.function, abi.INTERRUPTED_THREAD)
-        assert without_time(call, state(phone)) == expected, ticks
-        assert broken(phone) == [], ticks
-    if interrupt is by_normal_timer and where != NORMAL and call not in (abi.SECURE_DONE, abi.SECURE_RPC):
-        assert preemptions > 0
+        found = Attempt(phone, scene, interrupt, rules).make(ticks)
+        if undisturbed is None or found is None:
+            assert found is undisturbed
+            continue
+        assert found.results == undisturbed.results, ticks
+        interrupt.check(phone, scene, undisturbed, found)
+
+
+def length_of(phone: Phone, begin: MachineState, scene: Scene) -> int:
+    """Instructions from the SMC until EL3 is left, or the machine is off."""
+    phone.machine.restore(begin)
+    scene.place(phone)
+    for length in range(1, abi.MAX_CALL_INSTRUCTIONS):
+        stop = phone.machine.run(phone.machine.instructions + 1)
+        if phone.core.level < 3 or stop.reason is StopReason.HALTED:
+            return length
+    raise AssertionError("EL3 was not left")
+
+
+def as_the_scene_says(scene: Scene, undisturbed: Ending | None) -> None:
+    if undisturbed is None:
+        assert scene.call is abi.PSCI_SYSTEM_OFF
+        return
+    status = abi.signed(undisturbed.here.x[0])
+    assert status == scene.fails if scene.fails is not None else status >= 0
+
+
+def test_every_call_has_scenes() -> None:
+    """From everyone who may make it, and badly, where that can be."""
+    good = {(scene.call, scene.by) for scene in SCENES if scene.fails is None}
+    assert good == {(call, by) for call in abi.CALLS for by in Caller if call.by & by}
+    bad = {scene.call for scene in SCENES if scene.call and scene.fails in scene.call.fails}
+    assert bad == {call for call in abi.CALLS if call.fails}
+    assert {scene.by for scene in SCENES if scene.call is None} == {Caller.NORMAL, Caller.SECURE, Caller.DRIVER}
