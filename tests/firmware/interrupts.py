@@ -137,10 +137,13 @@ class Awaited(Interrupt):
 
 
 def spend_time(phone: Phone, until: int) -> None:
-    phone.core.x[0], phone.core.x[1] = FOREVER, 0
+    """In the busy loop; its registers hold afterwards what they held before."""
+    kept = phone.core.x[8], phone.core.x[9]
+    phone.core.x[8], phone.core.x[9] = FOREVER, 0
     phone.core.pc = phone.gate("gate_busy")
     phone.machine.run(until)
     assert phone.machine.instructions == until
+    phone.core.x[8], phone.core.x[9] = kept
 
 
 class RecallDeadline(Awaited):
@@ -239,7 +242,7 @@ def time_of_fiq(phone: Phone) -> int:
     """When the next one will be taken by EL3."""
     state = phone.machine.save()
     phone.events.clear()
-    phone.core.x[0], phone.core.x[1] = FOREVER, 0
+    phone.core.x[8], phone.core.x[9] = FOREVER, 0
     phone.core.pc = phone.gate("gate_busy")
     phone.machine.run(phone.machine.instructions + LONGEST_JOB)
     due = next(event.instruction for event in phone.events if event.kind is EventKind.EXCEPTION)
