@@ -6,6 +6,7 @@
 
 #include "fp16_product.h"
 #include "int8_product.h"
+#include "look_ahead.h"
 #include "machine.h"
 
 #define DONE_OF_GROUP_0                                                                                                \
@@ -142,6 +143,7 @@ static uint64_t multiply(struct machine *machine, struct npu_core *core)
 		weights[i] = address % NPU_BLOCK_BYTES ? machine->npu.staging + i * NPU_BLOCK_BYTES
 						       : pages[offset / PAGE_SIZE] + offset % PAGE_SIZE;
 	}
+	look_ahead_note(weights[0], bytes);
 	if (!product(machine, core, weights, count)) { /* the host has no memory */
 		npu_fail(machine, core, NPU_TOO_LARGE, NPU_CNA_WEIGHT_SIZE0, bytes);
 		return 0;

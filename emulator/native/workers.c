@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "look_ahead.h"
 #include "tensor.h"
 
 #define MOST_THREADS 64
@@ -88,7 +89,7 @@ static void *serve(void *unused)
 	STANDARD_FLOAT_MODE;
 	(void)unused;
 	for (unsigned spins = 0;;) {
-		if (work()) {
+		if (work() || look_ahead()) {
 			spins = 0;
 		} else if (++spins < SPINS) {
 			pause_briefly();
