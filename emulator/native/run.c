@@ -57,7 +57,8 @@ void core_advance(struct machine *machine, uint64_t instruction)
 {
 	if (instruction > machine->core.instructions) {
 		machine->core.instructions = instruction;
-		npu_advance(machine); /* so that whoever waits sees at once what is due then */
+		dma_advance(machine); /* so that whoever waits sees at once what is due then */
+		npu_advance(machine);
 	}
 }
 
