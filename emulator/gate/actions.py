@@ -37,6 +37,16 @@ class Counter(NamedTuple):
     """CNTPCT_EL0."""
 
 
+class SetTimer(NamedTuple):
+    """EL1's physical timer interrupts once CNTPCT_EL0 has reached ``at``; None: it is switched off."""
+
+    at: int | None
+
+
+class Unmask(NamedTuple):
+    """From here on an IRQ of this kernel's interrupts whatever it does, at any instruction."""
+
+
 class Read(NamedTuple):
     """Copy ``size`` bytes of normal memory from virtual address ``va``."""
 
@@ -111,6 +121,8 @@ Action: TypeAlias = (
     | Tlbi
     | Wait
     | Counter
+    | SetTimer
+    | Unmask
     | Read
     | Write
     | Load
@@ -142,6 +154,14 @@ def wait() -> Generator[Action, Reply, None]:
 def counter() -> Generator[Action, Reply, int]:
     """CNTPCT_EL0 in ticks."""
     return _integer((yield Counter()))
+
+
+def set_timer(at: int | None) -> Generator[Action, Reply, None]:
+    yield SetTimer(at)
+
+
+def unmask() -> Generator[Action, Reply, None]:
+    yield Unmask()
 
 
 def read(va: int, size: int) -> Generator[Action, Reply, bytes]:

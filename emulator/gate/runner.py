@@ -25,9 +25,11 @@ from .actions import (
     Notice,
     Read,
     Reply,
+    SetTimer,
     Smc,
     Store,
     Tlbi,
+    Unmask,
     Wait,
     Write,
 )
@@ -79,6 +81,7 @@ class Runner:
         self.executing = False
         self._leaving: dict[type, Callable[..., None]] = {
             Smc: self._smc, Wait: self._wait, Tlbi: self._tlbi, Execute: self._execute,
+            SetTimer: self._set_timer, Unmask: self._unmask,
         }  # fmt: skip
         self._performing: dict[type, Callable[..., int]] = {
             Read: self._read, Write: self._write, Load: self._load, Store: self._store, AccessAll: self._access_all,
@@ -102,7 +105,7 @@ class Runner:
         return thread
 
     def set_aside(self) -> Interrupted:
-        """The kernel is entered anew while the gate's work was interrupted: keep it for `take_up`."""
+        """The kernel is entered anew, or serves an interrupt, in the middle of its work: keep that for `take_up`."""
         kept = Interrupted(self.current, self._debt, self._reply, self._reply_in_registers, self.executing)
         self.current, self._debt, self._reply = None, 0, None
         self._reply_in_registers = self.executing = False
@@ -129,7 +132,12 @@ class Runner:
     def executed(self, arrival: Arrival) -> None:
         """Guest code that the current flow had executed has ended, by itself or by an exception."""
         self.executing = False
-        self._advance(self.gate.outcome(arrival))
+        outcome = self.gate.outcome(arrival)
+        if arrival is Arrival.PROBE:
+            self._advance(outcome)
+        else:  # the exception has masked interrupts
+            self._reply = outcome
+            self.gate.unmask()
 
     def _advance(self, value: Reply | PortAbort) -> None:
         thread = self.current
@@ -171,6 +179,12 @@ class Runner:
 
     def _tlbi(self, action: Tlbi) -> None:
         self.gate.tlbi(action.operand)
+
+    def _set_timer(self, action: SetTimer) -> None:
+        self.gate.set_timer(action.at)
+
+    def _unmask(self, _: Unmask) -> None:
+        self.gate.unmask()
 
     def _execute(self, action: Execute) -> None:
         self.executing = True

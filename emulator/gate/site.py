@@ -27,6 +27,9 @@ class Site(enum.Enum):
     TLBI = "gate_tlbi"
     WAIT = "gate_wait"
     TOUCH = "gate_touch"
+    TIMER = "gate_timer"
+    UNMASK = "gate_unmask"
+    ERET = "gate_eret"
 
 
 class Arrival(enum.Enum):
@@ -52,6 +55,8 @@ class Arrival(enum.Enum):
 INSTRUCTIONS_PER_TURN = 2  # SUBS, B.NE
 INSTRUCTIONS_PER_LONG_TURN = 256  # GATE_LONG_TURN in firmware/gate/gate.h
 INSTRUCTIONS_AROUND_TURNS = 2  # CBZ, CBZ
+
+TIMER_OFF, TIMER_ON = 0, 1  # CNTP_CTL_EL0
 
 
 class Core(Protocol):
@@ -164,6 +169,17 @@ class Gate:
         """Load a byte, to take the abort that the port reported; comes back as RETURN if there is none."""
         self._core.x[0] = address
         self._resume(Site.TOUCH)
+
+    def set_timer(self, at: int | None) -> None:
+        self._core.x.set_first((0, TIMER_OFF) if at is None else (at, TIMER_ON))
+        self._resume(Site.TIMER)
+
+    def unmask(self) -> None:
+        self._resume(Site.UNMASK)
+
+    def end_interrupt(self) -> None:
+        """From an IRQ arrival back to what was interrupted, its registers intact."""
+        self._resume(Site.ERET)
 
     def _delay(self, instructions: int) -> None:
         self._core.x[DELAY_REGISTER], self._core.x[DELAY_REGISTER + 1] = _turns(instructions)

@@ -23,5 +23,6 @@
 #define SCTLR_WXN        (1 << 19)
 
 #define GATE_LONG_TURN   256 /* instructions of a turn of the busy loop: INSTRUCTIONS_PER_LONG_TURN of its kernel */
+#define GATE_FRAME       0x110 /* what an interrupt saves: x0 to x30, ELR_EL1, SPSR_EL1 */
 
 #endif
