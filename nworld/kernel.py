@@ -1,4 +1,7 @@
-"""The normal kernel: boots, and runs one thread at a time for the apps, serving the secure world's requests in it."""
+"""The normal kernel: boots, and runs one thread at a time for the apps, serving the secure world's requests in it.
+
+An interrupt is served by a thread of its own, which ends before the interrupted one goes on.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from emulator.gate import (
     FlowFactory,
     Gate,
     GateFault,
+    Interrupted,
     Notice,
     Operations,
     Registers,
@@ -18,6 +22,7 @@ from emulator.gate import (
     Thread,
     notice,
     smc,
+    unmask,
 )
 from emulator.memory_map import NORMAL_IMAGE_END
 from emulator.world_port import WorldPort
@@ -28,6 +33,7 @@ from .apps.matmul import MatmulApp
 from .background import Background
 from .client import SHARED_PAGES, Client
 from .flexmem import FlexMem
+from .gic import Gic
 from .npu import NpuDriver
 from .npu_share import NpuShare
 from .pages import PageAllocator
@@ -52,7 +58,8 @@ class NormalKernel:
         self.flexmem: FlexMem
         self.client: Client
         self.storage = StorageDriver()
-        self.background = Background()
+        self.gic = Gic()
+        self.background = Background(self.gic)
         self.secure = SecureDriver(
             {
                 Request.ALLOCATE_PAGES: self._allocate_pages,
@@ -64,9 +71,10 @@ class NormalKernel:
             self.background.turn,
             self._interrupted,
         )
-        self.share = NpuShare(NpuDriver())
+        self.share = NpuShare(NpuDriver(), self.gic)
         self.matmul: MatmulApp | None = None
         self.gate = gate
+        self._set_aside: Interrupted | None = None
 
     def arrived(self, arrival: Arrival) -> None:
         """Go on from ``arrival``; leaves the core at a site of the gate, or a thread in ``ended``. Raises GateFault."""
@@ -75,6 +83,9 @@ class NormalKernel:
                 self.runner.returned()
             case Arrival.PROBE | Arrival.SYNC | Arrival.SERROR if self.runner.executing:
                 self.runner.executed(arrival)
+            case Arrival.IRQ:
+                self._set_aside = self.runner.set_aside()
+                self.runner.resume(self.runner.start("interrupt", self.gic.serve))
             case Arrival.BOOT:
                 self.start("boot", self._boot, self.gate.registers(2))
             case _:
@@ -88,8 +99,7 @@ class NormalKernel:
     def start_matmul(self) -> Flow[None]:
         """The app that uses the NPU runs from now on, beside whatever else does."""
         self.matmul = MatmulApp(self.share, self.pages.allocate())
-        self.background.add(self.matmul.run())
-        yield from ()
+        yield from self.background.start(self.matmul.run())
 
     def power_off(self) -> Flow[Registers]:
         """PSCI SYSTEM_OFF; returns only if the monitor refuses."""
@@ -97,6 +107,7 @@ class NormalKernel:
 
     def _boot(self, base: int, end: int) -> Flow[None]:
         """DRAM of this world is [``base``, ``end``); its first pages hold this kernel."""
+        yield from self._take_interrupts()
         self.pages = PageAllocator(NORMAL_IMAGE_END, end)
         self.flexmem = FlexMem(self.pages, self.secure)
         self.client = Client(self.secure, self.flexmem, self.pages.allocate(SHARED_PAGES.bit_length() - 1))
@@ -127,9 +138,19 @@ class NormalKernel:
         yield from notice("progress", pages, total)
         return (RequestStatus.DONE,)
 
+    def _take_interrupts(self) -> Flow[None]:
+        """From now on."""
+        yield from self.gic.start()
+        yield from unmask()
+
     def _interrupted(self) -> Flow[None]:
-        """The secure world was interrupted: by a recall's deadline, since this kernel has every interrupt disabled."""
-        yield from ()
+        """The secure world was preempted. An interrupt that did it has been served by now; the tick brings a turn."""
+        yield from self.background.turn_if_due()
 
     def _thread_ended(self, thread: Thread) -> None:
-        self.ended = thread
+        if self._set_aside:
+            self.runner.take_up(self._set_aside)
+            self._set_aside = None
+            self.gate.end_interrupt()
+        else:
+            self.ended = thread

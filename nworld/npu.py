@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from emulator.devices.npu import NpuControl, NpuCore
 from emulator.devices.npu_program import amount
 from emulator.gate import Flow, access_all, wait
-from emulator.memory_map import NPU0, NPU1, NPU2, NPU_CONTROL
+from emulator.memory_map import FIRST_SPI, NPU0, NPU1, NPU2, NPU_CONTROL
 
 CORES = (NPU0, NPU1, NPU2)
 ALL_CORES = (1 << len(CORES)) - 1
@@ -38,6 +38,13 @@ class NpuDriver:
     def __init__(self, core: int = 0) -> None:
         self._core = core
         self._base = CORES[core].base
+
+    @property
+    def interrupt(self) -> int:
+        """The GIC's number of the core's interrupt: its line is high from the end of a job until `poll` has seen it."""
+        spi = CORES[self._core].spi
+        assert spi is not None
+        return FIRST_SPI + spi
 
     def power(self) -> Flow[None]:
         """Power and clock on: after every switch of the NPU between the worlds they are off."""

@@ -79,6 +79,7 @@ class Runner:
         self._reply: Reply | PortAbort = None
         self._reply_in_registers = False
         self.executing = False
+        self._takes_interrupts = False
         self._leaving: dict[type, Callable[..., None]] = {
             Smc: self._smc, Wait: self._wait, Tlbi: self._tlbi, Execute: self._execute,
             SetTimer: self._set_timer, Unmask: self._unmask,
@@ -133,11 +134,11 @@ class Runner:
         """Guest code that the current flow had executed has ended, by itself or by an exception."""
         self.executing = False
         outcome = self.gate.outcome(arrival)
-        if arrival is Arrival.PROBE:
-            self._advance(outcome)
-        else:  # the exception has masked interrupts
+        if arrival is not Arrival.PROBE and self._takes_interrupts:
             self._reply = outcome
-            self.gate.unmask()
+            self.gate.unmask()  # the exception has masked them
+        else:
+            self._advance(outcome)
 
     def _advance(self, value: Reply | PortAbort) -> None:
         thread = self.current
@@ -184,6 +185,7 @@ class Runner:
         self.gate.set_timer(action.at)
 
     def _unmask(self, _: Unmask) -> None:
+        self._takes_interrupts = True
         self.gate.unmask()
 
     def _execute(self, action: Execute) -> None:

@@ -45,7 +45,7 @@ class MatmulApp:
         self._share = share
         self._place = place
 
-    def run(self) -> BackgroundFlow:
+    def run(self) -> BackgroundFlow[None]:
         """Products without end. Raises WrongProduct."""
         weights = numbers(0, ROWS, COLUMNS)
         task = Task(
@@ -64,14 +64,12 @@ class MatmulApp:
             self.state.done += 1
             yield PAUSE
 
-    def _multiply(self, job: Job, sums: bytes) -> BackgroundFlow:
+    def _multiply(self, job: Job, sums: bytes) -> BackgroundFlow[None]:
         """Until the product is there; while the NPU works, others run."""
         while True:
             while not (yield from self._share.start(job)):
                 yield PAUSE
-            yield PAUSE
-            while (outcome := (yield from self._share.look())) is Outcome.RUNNING:
-                yield PAUSE
+            outcome = yield from self._share.finish()
             if (yield from read(self._place + SUMS_OFFSET, len(sums))) == sums:
                 return
             if outcome is not Outcome.TAKEN:

@@ -146,6 +146,10 @@ class HostileKernel(NormalKernel):
             yield from self._interrupt_soon()
         return reply
 
+    def _take_interrupts(self) -> Flow[None]:
+        """Never: scripts serve by hand what they have made come."""
+        yield from ()
+
     def _interrupted(self) -> Flow[None]:
         if not self.playbook:
             return
