@@ -30,9 +30,11 @@ from emulator.gate import (
     load,
     notice,
     read,
+    set_timer,
     smc,
     store,
     tlbi,
+    unmask,
     wait,
     write,
 )
@@ -141,6 +143,8 @@ def test_every_action_is_performed_and_answered() -> None:
         assert (yield from compute("double", 21)) == 42
         yield from charge(10)
         yield from tlbi(0x55)
+        yield from unmask()
+        yield from set_timer(0x1234)
         yield from wait()
         yield from notice("token", 3, data=b"x")
         return (yield from smc(0xC700_0100, 1, 2))[1]
@@ -148,7 +152,9 @@ def test_every_action_is_performed_and_answered() -> None:
     bench = Bench()
     assert bench.run(flow()).result == 2
     assert bench.shown == [Notice("token", (3,), b"x")]
-    assert [site for site, _ in bench.sites if site is not Site.BUSY] == [Site.TLBI, Site.WAIT, Site.SMC]
+    assert [site for site, _ in bench.sites if site is not Site.BUSY] == [
+        Site.TLBI, Site.UNMASK, Site.TIMER, Site.WAIT, Site.SMC
+    ]  # fmt: skip
     assert bench.runner.journal == []
 
 
@@ -282,6 +288,71 @@ def test_suspended_thread_goes_on_with_the_reply_it_is_given() -> None:
     assert waiting.result == 99
 
 
+def test_timer_is_set_and_switched_off() -> None:
+    def flow() -> Flow[int]:
+        yield from set_timer(0x1234)
+        yield from set_timer(None)
+        return 0
+
+    bench = Bench()
+    bench.runner.resume(bench.runner.start("flow", flow))
+    assert (bench.core.x[0], bench.core.x[1]) == (0x1234, 1)
+    bench.turn()
+    assert bench.core.x[1] == 0
+
+
+def interrupt(bench: Bench, handler: Flow[int]) -> None:
+    """The gate saves and restores its registers; what the handler leaves in them is its own."""
+    pc, registers = bench.core.pc, type(bench.core.x)(bench.core.x)
+    bench.core.pc = bench.gate.address(Arrival.IRQ.value)
+    assert bench.gate.arrival(bench.core.pc) is Arrival.IRQ
+    kept = bench.runner.set_aside()
+    bench.runner.resume(bench.runner.start("interrupt", lambda: handler))
+    while not bench.ended:
+        bench.turn()
+    bench.ended.clear()
+    bench.runner.take_up(kept)
+    bench.gate.end_interrupt()
+    assert bench.core.pc == bench.gate.address(Site.ERET.value)
+    bench.core.pc, bench.core.x = pc, registers
+
+
+def served() -> Flow[int]:
+    yield from store(40, 0xA5, 1)
+    yield from smc(0xC700_0101, 9)
+    yield from charge(50_000)
+    return 0
+
+
+def test_flow_that_is_interrupted_anywhere_goes_on_as_if_it_were_not() -> None:
+    def flow() -> Flow[int]:
+        yield from charge(2 * costs.MAX_CHARGE + 10)
+        total = yield from compute("double", 20_000)
+        total += (yield from smc(total))[1]
+        yield from wait()
+        arrival, *_, x0 = (yield from execute(0x4010_0100, 11))[:4]
+        return total + arrival + x0
+
+    def run(interrupted_at: int | None) -> tuple[int, int]:
+        """The result, and how many sites it took."""
+        bench, number = Bench(), 0
+        bench.runner.resume(bench.runner.start("flow", flow))
+        while not bench.ended:
+            if number == interrupted_at:
+                interrupt(bench, served())
+            number += 1
+            if bench.runner.executing:
+                bench.runner.executed(Arrival.PROBE)
+            else:
+                bench.turn()
+        return int(cast(int, bench.ended[0].result)), number
+
+    expected, sites = run(None)
+    assert sites == 7
+    for site in range(sites):
+        assert run(site) == (expected, sites)
+
+
 def test_journal_replays_a_flow_to_the_same_action() -> None:
     bench = Bench()
 
@@ -317,7 +388,10 @@ def test_guest_code_ends_at_its_end_or_in_the_vector_table(arrival: Arrival) -> 
     assert (bench.core.pc, bench.core.x[0], bench.core.x[1]) == (0x4010_0100, 11, 12)
     assert bench.gate.arrival(PROBE_END) is Arrival.PROBE
     bench.runner.executed(arrival)
+    while not bench.ended:
+        bench.turn()
     assert bench.ended[0].result == 11
+    assert (Site.UNMASK in [site for site, _ in bench.sites]) == (arrival is Arrival.SYNC)
 
 
 def test_arrival_belongs_to_the_world_that_runs() -> None:
