@@ -77,7 +77,8 @@ def test_each_thread_has_a_turn_up_to_its_pause() -> None:
 
 
 def test_sleeper_has_no_turn_before_its_completion_or_its_deadline() -> None:
-    completion, woken = Completion(), []
+    completion = Completion()
+    woken: list[int] = []
 
     def thread() -> BackgroundFlow[None]:
         while True:
