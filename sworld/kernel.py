@@ -128,6 +128,8 @@ class SecureKernel:
             self._due.append(partial(self._run, "revocation", self.pool.acknowledge_revoked))
         if mask & Pending.RECALL:
             self._due.append(partial(self._run, "recall", self.recall, (owed,)))
+        if self.npu and mask & Pending.FIQ and not mask & Pending.PREEMPTED:  # who was preempted may be in the driver
+            self._due.append(partial(self._run, "fiq", self.npu.interrupted))
         if self.npu and mask & (Pending.NPU_RECALL | Pending.NPU_REVOKED):
             self._due.append(partial(self._run, "npu", self.npu.asked_back, (mask & Pending.NPU_REVOKED,)))
         if mask & Pending.RPC_REPLY:

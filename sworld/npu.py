@@ -41,12 +41,13 @@ class NpuState:
 
 
 class UnderWay(NamedTuple):
-    """``begun``: the driver was told already."""
+    """``begun``: the driver was told already; ``answered``: what it has said of the end, None until it was asked."""
 
     job: Job
     products: tuple[Product, ...]
     losses: int
     begun: bool
+    answered: bool | None = None
 
 
 class NpuEngine:
@@ -80,6 +81,13 @@ class NpuEngine:
         if lost:
             self.state.owned = False
         yield from ()
+
+    def interrupted(self) -> Flow[None]:
+        """The NPU has interrupted: its driver sees to the job that it had begun, so that the interrupt is over."""
+        under_way = self._under_way
+        if under_way and under_way.begun and under_way.answered is None:
+            answered = yield from self._drive(DriverOperation.WAIT)
+            self._under_way = under_way._replace(answered=answered)
 
     @property
     def is_to_leave(self) -> bool:
@@ -148,10 +156,12 @@ class NpuEngine:
         job = under_way.job
         if self._book is None:
             return False
-        if under_way.begun:
+        if not under_way.begun:
+            answered = yield from self._drive(DriverOperation.RUN, job.program, job.words, job.tasks)
+        elif under_way.answered is None:
             answered = yield from self._drive(DriverOperation.WAIT)
         else:
-            answered = yield from self._drive(DriverOperation.RUN, job.program, job.words, job.tasks)
+            answered = under_way.answered
         return answered and (yield from compute("check_accept", *job.accept)) == Verdict.RIGHT
 
     def _drive(self, operation: DriverOperation, *arguments: int) -> Flow[bool]:

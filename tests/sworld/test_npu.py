@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from emulator.costs import MAX_CHARGE
 from emulator.devices.npu import NpuControl
 from emulator.events import Event, EventKind
 from emulator.gate import Flow, Registers, charge, counter, load, read, write
 from emulator.memory_map import NPU_CONTROL, PAGE_SIZE
 from flexserve.system import System
-from monitor.abi import MINIMUM_DEADLINE, NPU_RECALL, NPU_RECLAIM
+from monitor.abi import MINIMUM_DEADLINE, NPU_RECALL, NPU_RECLAIM, Pending
 from monitor.services.calls import invoke
 from monitor.services.messages import Request
 from nworld import npu_share
@@ -341,3 +342,64 @@ def pages_of(event: Event) -> range:
     """That a transfer touches."""
     base, size = event.args[2], event.args[3]
     return range(base // PAGE_SIZE * PAGE_SIZE, base + size, PAGE_SIZE)
+
+
+class TakesItsTime(NormalKernel):
+    """Long enough for any job to end."""
+
+    def _progress(self, pages: int, total: int, _: int) -> Flow[Registers]:
+        yield from charge(MAX_CHARGE)
+        return (yield from super()._progress(pages, total, 0))
+
+
+class NotesFiqs(AsksInTheMiddle):
+    """Of each entry that says FIQ: how many calls the driver has had by then, and by when a thread goes on."""
+
+    system: System
+    calls: list[tuple[int, int]]
+
+    def _entered(self, registers: Registers) -> None:
+        if registers[0] & Pending.FIQ:
+            self.calls.append((self.system.meter.calls["DRIVER_CALL"], -1))
+        super()._entered(registers)
+
+    def _reply(self, thread: int, reply: Registers) -> None:
+        if self.calls and self.calls[-1][1] < 0:
+            self.calls[-1] = (self.calls[-1][0], self.system.meter.calls["DRIVER_CALL"])
+        super()._reply(thread, reply)
+
+
+def test_interrupt_of_a_job_is_seen_to_at_the_next_entry_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job ends while the normal world runs: its driver is called before any thread goes on, and not again."""
+    monkeypatch.setattr(sworld_npu, "OVERLAP_MACS", 0)
+    system = booted(Problem(2, 96, 64), secure_kernel=NotesFiqs, normal_kernel=TakesItsTime)
+    assert isinstance(system.secure, NotesFiqs)
+    system.secure.system, system.secure.calls = system, []
+    kernel = multiply(system)
+    assert kernel.npu and (kernel.npu.state.jobs, kernel.npu.state.failed) == (SETS, 0)
+    submitted = [2 + 2 * number for number in range(SETS)]  # POWER, and then SUBMIT and WAIT of each set
+    assert system.secure.calls == [(calls, calls + 1) for calls in submitted]
+    assert system.usage().smc["DRIVER_CALL"] == 1 + 2 * SETS
+    system.dispose()
+
+
+@pytest.mark.parametrize("driver", [Skips, NeverAnswers])
+def test_driver_that_is_bad_when_its_job_has_interrupted_changes_no_sum(
+    driver: type[NpuSandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bad(NpuSandbox):
+        """Begins jobs as it should, and does not end them so."""
+
+        def wait(self, *_: int) -> Flow[Registers]:
+            return (yield from driver.run(self, 0, 0, 0))
+
+    monkeypatch.setattr(sworld_npu, "OVERLAP_MACS", 0)
+    system = booted(
+        Problem(2, 96, 64), secure_kernel=AsksInTheMiddle, normal_kernel=TakesItsTime, driver_context=Bad
+    )
+    kernel = multiply(system, 2)
+    assert kernel.npu
+    assert kernel.npu.state.jobs + kernel.npu.state.failed == 2
+    assert kernel.processor.products == 2 * kernel.npu.state.failed
+    assert (kernel.npu.state.failed == 2) == (driver is NeverAnswers)  # a job that was done is done
+    system.dispose()
