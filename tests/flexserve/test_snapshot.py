@@ -28,6 +28,7 @@ from monitor.abi import Vmid
 
 RUNS = (
     ["--tokens", "3", "--recall", "40@2"],
+    ["--tokens", "3", "--npu-app"],
     ["attack", "dma-write-locked"],
     ["attack", "registers-el1"],
     ["attack", "npu-left-over-output"],
@@ -136,6 +137,40 @@ def is_the_timer(event: Event) -> bool:
     if event.kind is not EventKind.EXCEPTION:
         return False
     return event.args[VECTOR] == IRQ and vmid_of(event.args[CONTEXT]) == Vmid.DRIVER
+
+
+@pytest.mark.parametrize("level", [1, 3], ids=["in the handler", "preempted"])
+@pytest.mark.parametrize("instructions", [1, 30, 60, 200])
+def test_interrupt_under_way_is_part_of_a_snapshot(level: int, instructions: int, tmp_path: Path) -> None:
+    """IRQs that the normal kernel takes in its own code, and that take the core from the secure world."""
+    recipe = parse(["--tokens", "2", "--npu-app"])
+    file = tmp_path / "run.snapshot"
+    irq = StopSet(
+        kinds=frozenset({EventKind.EXCEPTION}),
+        when=lambda event: (event.args[VECTOR], event.args[4]) == (IRQ, level) and event.instruction > 3_000_000,
+    )
+    with closing(Timeline(recipe.drive)) as timeline:
+        assert timeline.resume(irq).reason is Reason.EVENT
+        timeline.step(instructions)
+        here, registers = timeline.position, registers_of(timeline)
+        snapshot.save(file, recipe, timeline)
+        timeline.back(instructions + 3)  # to before it was taken
+        timeline.step(instructions + 3)
+        assert (timeline.position, registers_of(timeline)) == (here, registers)
+        assert timeline.resume().reason is Reason.ENDED
+        result, events = timeline.result, list(timeline.events)
+    assert result == recipe.drive(PlainStage())
+    _, timeline = snapshot.load(file)
+    with closing(timeline):
+        assert (timeline.position, registers_of(timeline)) == (here, registers)
+        assert timeline.resume().reason is Reason.ENDED
+        assert (timeline.result, timeline.events) == (result, events)
+
+
+def registers_of(timeline: Timeline) -> list[int]:
+    core = timeline.machine.core
+    system = (core.read_sysreg(name) for name in ("ELR_EL1", "SPSR_EL1", "ELR_EL3", "SPSR_EL3", "CNTP_CVAL_EL0"))
+    return [*(core.x[index] for index in range(31)), core.pc, core.sp, core.pstate, *system]
 
 
 def test_same_moment_is_the_same_file(file: Path, saved: bytes) -> None:
