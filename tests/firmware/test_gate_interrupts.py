@@ -40,13 +40,16 @@ def go(phone: Phone, site: str, *registers: int) -> str:
 
 
 def serve(phone: Phone) -> None:
-    """A handler that uses every register, the SMC and the stack of its own, and returns to what was interrupted."""
+    """A handler that makes a call, takes an abort and uses every register; then it returns to what was interrupted."""
     assert load(phone, GIC_CPU.base + GICC_IAR) == TIMER
     phone.core.x[0], phone.core.x[1] = 0, 0
     phone.core.pc = phone.gate("gate_timer")
     assert phone.run() == "arrive_return"
     store(phone, GIC_CPU.base + GICC_EOIR, TIMER)
     assert phone.smc(abi.FLEX_VERSION.function) == "arrive_return"
+    phone.core.x[0] = phone.layout.secure_base
+    phone.core.pc = phone.gate("gate_touch")
+    assert phone.run() == "arrive_sync"
     for index in range(31):
         phone.core.x[index] = 0xBAD
     phone.core.pc = phone.gate("gate_eret")
