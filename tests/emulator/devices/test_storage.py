@@ -102,6 +102,15 @@ def test_unaligned_address_moves_in_bursts_that_do_not_cross_pages(direct: Rig) 
     assert [args[3] for args in direct.seen(EventKind.DMA)] == [PAGE_SIZE - 0x100, PAGE_SIZE, 0x100]
 
 
+def test_whoever_waits_sees_the_end_when_time_has_come_to_it(direct: Rig) -> None:
+    """Without another instruction: a second wait would last until something else happens."""
+    direct.start(Command.READ, PAGE)
+    assert status(direct) == BUSY
+    assert direct.machine.advance_to_next_event()
+    assert status(direct) == DONE
+    assert not direct.machine.advance_to_next_event()
+
+
 def test_zero_blocks_are_done_at_once(direct: Rig) -> None:
     direct.start(Command.READ, PAGE, blocks=0)
     assert status(direct) == DONE
