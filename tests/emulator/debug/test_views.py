@@ -47,7 +47,7 @@ def test_every_register_decodes_whatever_it_holds() -> None:
 def test_registers_at_the_normal_gate(machine: Machine) -> None:
     registers = read_registers(machine.core)
     assert (registers.level, registers.world, registers.place) == (1, World.NORMAL, "EL1 normal")
-    assert registers.flags.endswith("DAIF")
+    assert registers.flags.endswith("DAiF")
     assert registers.named()["pc"] == machine.core.pc
     assert "NS=1 (normal world)" in str(system_registers.read(machine.core, "SCR_EL3"))
     assert "VM=1 (stage 2 on)" in str(system_registers.read(machine.core, "HCR_EL2"))
