@@ -1,11 +1,13 @@
-"""Driver of the storage controller: one transfer at a time, by DMA, waited for in WFI."""
+"""Driver of the storage controller: one transfer at a time, by DMA, and polled: the controller has no interrupt."""
 
 from __future__ import annotations
 
 from emulator.devices.storage import Cause, Command, Storage
-from emulator.gate import Flow, load, store, wait
+from emulator.gate import Flow, charge, load, store
 from emulator.memory_map import STORAGE
 from emulator.registers import Register
+
+POLL_PAUSE = 1_000  # instructions between two looks at a transfer
 
 
 class TransferFailed(Exception):
@@ -43,7 +45,7 @@ class StorageDriver:
     def finish(self, block: int) -> Flow[None]:
         """Wait for the end of a transfer that began at ``block``. Raises TransferFailed."""
         while _field(Storage.STATUS, "busy", (yield from _load(Storage.STATUS))):
-            yield from wait()
+            yield from charge(POLL_PAUSE)
         cause = _field(Storage.STATUS, "cause", (yield from _load(Storage.STATUS)))
         if cause != Cause.NONE:
             raise TransferFailed(block, Cause(cause))
