@@ -4,8 +4,8 @@ The secure world keeps the NPU until it is asked for, and gives it back when it 
 again when it needs it, but lets a job that is under way finish. So each side gets on: a job of ours runs for every time
 that we have asked, at the latest after the deadline, when we take the NPU by force.
 
-The end of a job is told by its interrupt. When the NPU is taken that may be silenced, so whoever sleeps for the end looks
-for it after a while.
+The end of a job is told by its interrupt. When the NPU is taken that may be silenced, so whoever sleeps for the end
+looks for it after a while.
 """
 
 from __future__ import annotations

@@ -348,7 +348,7 @@ def test_flow_that_is_interrupted_anywhere_goes_on_as_if_it_were_not() -> None:
         return int(cast(int, bench.ended[0].result)), number
 
     expected, sites = run(None)
-    assert sites == 7
+    assert sites == 6
     for site in range(sites):
         assert run(site) == (expected, sites)
 

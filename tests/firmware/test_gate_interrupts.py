@@ -31,9 +31,10 @@ def plant(phone: Phone) -> None:
         phone.core.x[index] = 0x9A7E_0000 + index
 
 
-def go(phone: Phone, site: str, *registers: int) -> str:
+def go(phone: Phone, site: str, *registers: int, turns: tuple[int, int] = (0, 0)) -> str:
+    """``turns``: long and short ones of the time that passes before, where it does."""
     plant(phone)
-    for index, value in enumerate(registers):
+    for index, value in (*enumerate(registers), *zip((8, 9), turns, strict=True)):
         phone.core.x[index] = value
     phone.core.pc = phone.gate(site)
     return phone.run()
@@ -56,11 +57,14 @@ def serve(phone: Phone) -> None:
 
 
 SITES: dict[str, Callable[[Phone], str]] = {
-    "call": lambda phone: go(phone, "gate_smc", abi.FLEX_FEATURES.function, abi.Feature.SCAN_PAGES, *[0] * 6),
-    "changing call": lambda phone: go(phone, "gate_smc", abi.MEM_ALLOCATE.function, PAGE, 1, *[0] * 5),
-    "busy": lambda phone: go(phone, "gate_busy", 2, 20),
+    "call": lambda phone: go(
+        phone, "gate_call", abi.FLEX_FEATURES.function, abi.Feature.SCAN_PAGES, *[0] * 6, turns=(1, 3)
+    ),
+    "changing call": lambda phone: go(phone, "gate_call", abi.MEM_ALLOCATE.function, PAGE, 1, *[0] * 5),
+    "busy": lambda phone: go(phone, "gate_busy", turns=(2, 20)),
     "invalidation": lambda phone: go(phone, "gate_tlbi", (1 << 64) - 1),
-    "wait": lambda phone: go(phone, "gate_idle"),
+    "wait": lambda phone: go(phone, "gate_wait", turns=(1, 20)),
+    "wait at once": lambda phone: go(phone, "gate_wait"),
     "touch": lambda phone: go(phone, "gate_touch", PAGE),
 }
 
@@ -87,7 +91,7 @@ def test_interrupt_at_any_instruction_of_a_site_changes_no_register(phone: Phone
             serve(phone)
             stopped = phone.run()
         # a wait that an interrupt has ended is over
-        assert stopped == ("arrive_return" if name == "wait" else ended), ticks
+        assert stopped == ("arrive_return" if ended == "gate_idle" else ended), ticks
         assert phone.registers(31) == expected, ticks
         assert stack(phone) == before, ticks
     assert served == length
@@ -96,8 +100,7 @@ def test_interrupt_at_any_instruction_of_a_site_changes_no_register(phone: Phone
 def test_interrupt_before_a_wait_ends_it(phone: Phone) -> None:
     """It came after its kernel had looked, and before it slept."""
     phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions)
-    assert go(phone, "gate_idle") == "arrive_irq"
-    assert phone.core.read_sysreg("ELR_EL1") == phone.gate("gate_idle")
+    assert go(phone, "gate_wait", turns=(0, 1)) == "arrive_irq"
     serve(phone)
     assert phone.run() == "arrive_return"
 
@@ -115,7 +118,7 @@ def test_masked_interrupt_waits_for_the_unmasking() -> None:
 
 def test_handler_is_not_interrupted_in_its_turn(phone: Phone) -> None:
     phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions)
-    assert go(phone, "gate_busy", 1, 0) == "arrive_irq"
+    assert go(phone, "gate_busy", turns=(1, 0)) == "arrive_irq"
     assert phone.smc(abi.FLEX_VERSION.function) == "arrive_return"  # it is pending all the time
     phone.wait(1000)
     serve(phone)
@@ -125,9 +128,7 @@ def test_handler_is_not_interrupted_in_its_turn(phone: Phone) -> None:
 def test_interrupt_of_a_preempted_call_comes_before_its_answer(phone: Phone) -> None:
     phone.enter(World.SECURE)
     phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions + 1000)
-    phone.core.x[0], phone.core.x[1] = FAR, 0
-    phone.core.pc = phone.gate("gate_busy")
-    assert phone.run() == "arrive_irq"
+    assert go(phone, "gate_busy", turns=(FAR, 0)) == "arrive_irq"
     assert (phone.core.world, phone.core.read_sysreg("ELR_EL1")) == (World.NORMAL, phone.gate("gate_smc") + 4)
     serve(phone)
     assert phone.run() == "arrive_return"

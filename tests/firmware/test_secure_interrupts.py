@@ -61,11 +61,11 @@ def fiqs(phone: Phone) -> int:
 def test_interrupt_while_the_normal_world_runs_is_said_until_the_driver_was_called(phone: Phone) -> None:
     assert fiqs(phone) == 0
     phone.enter(World.NORMAL)
-    for index in range(8, 31):
+    for index in range(10, 31):
         phone.core.x[index] = 0xAB00 + index
     phone.wait(TICKS)
     assert fiqs(phone) == 1  # although its line stays high
-    assert phone.registers(31)[8:] == [0xAB00 + index for index in range(8, 31)]
+    assert phone.registers(31)[10:] == [0xAB00 + index for index in range(10, 31)]
     assert phone.core.world is World.NORMAL
     assert Pending.FIQ in pending(phone)
     assert Pending.FIQ in pending(phone)  # nobody has seen to it
@@ -108,13 +108,13 @@ def test_interrupt_of_a_job_that_a_switch_has_ended_is_not_said(phone: Phone, ta
 
 
 def test_interrupt_while_the_secure_world_runs_changes_nothing_there(phone: Phone) -> None:
-    for index in range(8, 31):
+    for index in range(10, 31):
         phone.core.x[index] = 0x5EC0 + index
-    phone.core.x[0], phone.core.x[1] = TICKS // 256, 0
+    phone.core.x[8], phone.core.x[9] = TICKS // 256, 0
     phone.core.pc = phone.gate("gate_busy")
     assert phone.run() == "arrive_return"
     assert (phone.core.world, fiqs(phone)) == (World.SECURE, 1)
-    assert phone.registers(31)[8:] == [0x5EC0 + index for index in range(8, 31)]
+    assert phone.registers(31)[10:] == [0x5EC0 + index for index in range(10, 31)]
     assert Pending.FIQ in pending(phone)
 
 

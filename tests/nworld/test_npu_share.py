@@ -167,7 +167,7 @@ def test_job_that_drains_while_its_registers_are_gone_is_taken(system: System, d
 def test_end_that_no_interrupt_tells_of_is_found_after_a_while(
     system: System, driver: Counting, tasks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(npu_share, "JOB_TICKS", 2 * TICK)
+    monkeypatch.setattr(npu_share, "JOB_TICKS", TICK + TICK // 2)
     outcomes = begin(system, tasks)
     system.run("silence", system.normal.gic.disable, INTERRUPT)
     call(system, COMPUTE, TICK + TICK // 2)

@@ -360,12 +360,12 @@ class NotesFiqs(AsksInTheMiddle):
 
     def _entered(self, registers: Registers) -> None:
         if registers[0] & Pending.FIQ:
-            self.calls.append((self.system.meter.calls["DRIVER_CALL"], -1))
+            self.calls.append((self.system.usage().smc["DRIVER_CALL"], -1))
         super()._entered(registers)
 
     def _reply(self, thread: int, reply: Registers) -> None:
         if self.calls and self.calls[-1][1] < 0:
-            self.calls[-1] = (self.calls[-1][0], self.system.meter.calls["DRIVER_CALL"])
+            self.calls[-1] = (self.calls[-1][0], self.system.usage().smc["DRIVER_CALL"])
         super()._reply(thread, reply)
 
 
