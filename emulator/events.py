@@ -92,6 +92,7 @@ class EventStream:
         A ``lazy`` one wants them when it drains, or when there is no room for more; the others also whenever the
         machine has run.
         """
+        self.drain()  # what came before is not for it
         self._listeners.append((frozenset(kinds), listener))
         if lazy:
             self._lazy.add(listener)
