@@ -7,7 +7,7 @@ turn, a dot product of 16 int8 pairs an instruction, one AES-GCM block in some 3
 from __future__ import annotations
 
 MIN_STAY = 200_000  # instructions that are worth a stay in the busy loop of their own: 0.2 ms of guest time
-MAX_CHARGE = 1_000_000  # instructions of one stay in the busy loop, which interrupts may end at any instruction
+MAX_CHARGE = 8_000_000  # instructions of one stay in the busy loop, which interrupts may end at any instruction
 
 PORT_ACCESS = 8  # address arithmetic and call around any port access
 BYTES_PER_COPY = 16  # one LDP/STP pair

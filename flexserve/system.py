@@ -265,6 +265,8 @@ class System:
             if arrival is not None:
                 if arrival is Arrival.IDLE:
                     self._wait(self._wait_for_npu if kernel is self.driver else self.machine.advance_to_next_event)
+                elif arrival is Arrival.ENTRY:
+                    self._fell_through = False
                 kernel.arrived(arrival)
                 return
         raise GateFault(f"the core stopped in no gate, at {stop.pc:#x}")
@@ -276,7 +278,7 @@ class System:
             raise GateFault("a kernel waits for what no device will bring")
 
     def _wait_for_npu(self) -> bool:
-        """An interrupt that came before the driver's WFI lets that fall through; the next one waits."""
+        """An interrupt that came before the first WFI of a call lets that fall through; the next one waits."""
         if self.machine.wait_for_npu():
             self._fell_through = False
             return True

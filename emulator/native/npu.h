@@ -34,6 +34,7 @@
 #define NPU_STEP_PAGES (2 * 1024 * 1024 / 4096 + 2) /* a group of kernels of 64 KiB channels */
 
 /* Guest time, in instructions: a core at 1 GHz with 1,024 int8 or 512 fp16 multipliers, and its share of the memory. */
+#define NPU_START 1000 /* from the start of a job to its first step */
 #define NPU_LATENCY 64
 #define NPU_BYTES_A_TICK 16
 #define NPU_INT8_A_TICK 1024
@@ -176,6 +177,8 @@ bool npu_open(struct machine *machine, struct npu_core *core, uint32_t address, 
 void npu_copy(uint8_t *to, const uint8_t *const pages[], uint32_t address, uint32_t offset, uint32_t bytes);
 /* Translates where more of the output goes, which is behind what the post already has. */
 bool npu_post(struct machine *machine, struct npu_core *core, uint32_t address, uint32_t bytes);
+/* Whether sums are stored as they are, all of them and one after another: then they are made where the post has them. */
+bool npu_stores_sums(const struct npu_task *task);
 /* Converts the sums of kernels first to end, which are in npu.sums, and posts them. */
 bool npu_store(struct machine *machine, struct npu_core *core, uint32_t first, uint32_t end);
 /* Writes what is posted. */

@@ -36,7 +36,7 @@ void npu_start(struct machine *machine, struct npu_core *core)
 		npu_fail(machine, core, NPU_BAD_VALUE, NPU_PC_TASK_CON, npu_word(core, NPU_PC_TASK_CON));
 	} else {
 		npu_begin_program(core, base, npu_word(core, NPU_PC_REGISTER_AMOUNTS));
-		core->due = core_instructions(machine) + NPU_LATENCY;
+		core->due = core_instructions(machine) + NPU_START;
 	}
 }
 
@@ -105,16 +105,22 @@ static uint32_t groups_of_step(const struct npu_task *task)
 	return count == 0 ? 1 : count < NPU_STEP_GROUPS ? count : NPU_STEP_GROUPS;
 }
 
+/* Sums that are stored as they are go into the post at once. */
+static uint8_t *sums_of(struct machine *machine, const struct npu_core *core)
+{
+	return npu_stores_sums(&core->task) ? core->post.data + core->post.bytes : machine->npu.sums;
+}
+
 static bool product(struct machine *machine, const struct npu_core *core, const uint8_t *const *weights, uint32_t groups)
 {
 	uint32_t blocks = npu_blocks(&core->task);
 
 	if (core->task.fp16) {
 		return fp16_product(&(struct fp16_product){
-			core->buffer, weights, (float *)(void *)machine->npu.sums, core->task.rows, groups, blocks});
+			core->buffer, weights, (float *)(void *)sums_of(machine, core), core->task.rows, groups, blocks});
 	}
 	return int8_product(&(struct int8_product){
-		(const int8_t *)core->buffer, (const int8_t *const *)weights, (int32_t *)(void *)machine->npu.sums,
+		(const int8_t *)core->buffer, (const int8_t *const *)weights, (int32_t *)(void *)sums_of(machine, core),
 		core->task.rows, groups, blocks});
 }
 

@@ -69,6 +69,14 @@ static void store_surface(const struct npu_core *core, const uint8_t *sums, uint
 	}
 }
 
+bool npu_stores_sums(const struct npu_task *task)
+{
+	const uint32_t groups = npu_groups(task) * npu_kernels_a_group(task);
+
+	return npu_results_a_surface(task) == 4 && task->output_stride == task->rows && task->results == groups &&
+	       task->kernels == groups && task->real_results >= groups;
+}
+
 bool npu_store(struct machine *machine, struct npu_core *core, uint32_t first, uint32_t end)
 {
 	const struct npu_task *task = &core->task;
@@ -78,11 +86,8 @@ bool npu_store(struct machine *machine, struct npu_core *core, uint32_t first, u
 	const uint8_t *sums = machine->npu.sums;
 
 	end = end < task->results ? end : task->results;
-	if (a_surface == 4 && end <= real && end % 4 == 0 && task->output_stride == task->rows) { /* as they are */
-		uint32_t bytes = (end - first) / 4 * surface;
-
-		memcpy(core->post.data + core->post.bytes, sums, bytes);
-		return npu_post(machine, core, task->output_address + first / 4 * surface, bytes);
+	if (npu_stores_sums(task)) {
+		return npu_post(machine, core, task->output_address + first / 4 * surface, (end - first) / 4 * surface);
 	}
 	for (uint32_t kernel = first; kernel < end; kernel += a_surface) {
 		uint32_t address = task->output_address + kernel / a_surface * task->output_stride * NPU_ATOM;
