@@ -43,6 +43,7 @@ class WorldPort:
     def __init__(self, machine: NativeMachine, world: World, vmid: int | None = None) -> None:
         self.world = world
         self.handle = ffi.gc(lib.port_new(machine, world, ANY_VMID if vmid is None else vmid), lib.port_free)
+        self._value = ffi.new("uint64_t *")
 
     def read(self, va: int, size: int) -> bytes:
         """Copy ``size`` bytes of memory. Raises PortAbort; devices are for `load`."""
@@ -55,17 +56,15 @@ class WorldPort:
 
     def load(self, va: int, width: int) -> int:
         """One aligned access of ``width`` bytes (1, 2, 4 or 8), devices included."""
-        value = ffi.new("uint64_t *")
-        self._check(lib.port_load(self.handle, va, width, value))
-        return int(value[0])
+        self._check(lib.port_load(self.handle, va, width, self._value))
+        return int(self._value[0])
 
     def store(self, va: int, width: int, value: int) -> None:
         self._check(lib.port_store(self.handle, va, width, value))
 
     def access_all(self, accesses: tuple[tuple[int, int | None], ...]) -> tuple[int, ...]:
         """Accesses of 4 bytes in order, a load where there is no value: what the loads gave."""
-        value = ffi.new("uint64_t *")
-        loaded = []
+        value, loaded = self._value, []
         for va, stored in accesses:
             if stored is not None:
                 self._check(lib.port_store(self.handle, va, 4, stored))

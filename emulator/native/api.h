@@ -173,6 +173,7 @@ struct cached {
 	bool complete; /* no walk is needed */
 	uint64_t physical;
 	unsigned rights;
+	bool non_secure; /* as stage 1 has it */
 };
 
 void translate_cached(struct machine *machine, uint64_t address, unsigned level, struct cached *cached);

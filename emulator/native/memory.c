@@ -44,19 +44,28 @@ uint8_t *memory_at(struct machine *machine, uint64_t address)
 	return memory ? memory->host + (address - memory->base) : NULL;
 }
 
+static void page_written(struct machine *machine, struct memory *memory, uint64_t address)
+{
+	uint64_t page = (address - memory->base) >> PAGE_SHIFT;
+
+	memory->dirty[page / 64] |= UINT64_C(1) << page % 64;
+	if (memory->code[page / 64] >> page % 64 & 1) {
+		memory->code[page / 64] &= ~(UINT64_C(1) << page % 64);
+		core_forget_code(machine, address & PAGE_MASK, PAGE_SIZE);
+	}
+}
+
 void memory_written(struct machine *machine, uint64_t address, uint64_t bytes)
 {
 	struct memory *memory = memory_of(machine, address);
 
-	if (memory) {
-		uint64_t page = (address - memory->base) >> PAGE_SHIFT;
-
-		memory->dirty[page / 64] |= UINT64_C(1) << page % 64;
-		debug_accessed(machine, address, bytes, true);
-		if (memory->code[page / 64] >> page % 64 & 1) {
-			memory->code[page / 64] &= ~(UINT64_C(1) << page % 64);
-			core_forget_code(machine, address & PAGE_MASK, PAGE_SIZE);
-		}
+	if (!memory) {
+		return;
+	}
+	debug_accessed(machine, address, bytes, true);
+	page_written(machine, memory, address);
+	for (uint64_t next = (address & PAGE_MASK) + PAGE_SIZE; next < address + bytes; next += PAGE_SIZE) {
+		page_written(machine, memory, next);
 	}
 }
 

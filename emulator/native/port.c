@@ -44,42 +44,46 @@ static bool refuse_external(struct port *port, bool write, uint64_t address)
 }
 
 /* A port is closed while the core does not stand in its kernel: as if nothing were mapped. */
-static enum bus_result find(struct port *port, uint64_t address, uint64_t bytes, bool write, struct target *target,
-			    bool *secure)
+static enum bus_result find(struct port *port, uint64_t address, bool write, struct target *target,
+			    struct translation *translation)
 {
-	struct translation translation;
 	struct fault fault = {.status = FSC_TRANSLATION};
 	struct master master = {.privileged = true, .nsaid = NSAID_CPU};
 	enum bus_result result;
 
 	port->fault.syndrome = 0;
 	if (!port_open(port) ||
-	    !translate(port->machine, address, write ? ACCESS_WRITE : ACCESS_READ, 1, &translation, &fault)) {
+	    !translate(port->machine, address, write ? ACCESS_WRITE : ACCESS_READ, 1, translation, &fault)) {
 		refuse(port, &fault, write, address);
 		return BUS_ERROR;
 	}
-	*secure = master.secure = !translation.non_secure;
-	result = bus_check(port->machine, translation.address, master, write, target);
+	master.secure = !translation->non_secure;
+	result = bus_check(port->machine, translation->address, master, write, target);
 	if (result == BUS_ERROR) {
 		refuse_external(port, write, address);
-	} else if (result == BUS_OK && target->host && write) {
-		memory_written(port->machine, translation.address, bytes);
-	} else if (result == BUS_OK) {
-		debug_accessed(port->machine, translation.address, bytes, write);
 	}
 	return result;
+}
+
+static void note(struct port *port, uint64_t physical, uint64_t bytes, bool write)
+{
+	if (write) {
+		memory_written(port->machine, physical, bytes);
+	} else {
+		debug_accessed(port->machine, physical, bytes, false);
+	}
 }
 
 uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes)
 {
 	struct target target = {0};
-	bool secure;
-	uint64_t rest = PAGE_SIZE - (va & ~PAGE_MASK);
-	enum bus_result result;
+	struct translation translation;
+	enum bus_result result = find(port, va, write, &target, &translation);
 
-	*bytes = *bytes < rest ? *bytes : rest;
-	result = find(port, va, *bytes, write, &target, &secure);
 	if (result == BUS_OK && target.host) {
+		*bytes = translate_reach(port->machine, va, *bytes, write ? ACCESS_WRITE : ACCESS_READ, 1, &translation);
+		*bytes = bus_reach(port->machine, translation.address, *bytes);
+		note(port, translation.address, *bytes, write);
 		return target.host;
 	}
 	if (result != BUS_ERROR) {
@@ -118,13 +122,13 @@ bool port_write(struct port *port, uint64_t address, const void *data, uint64_t 
 static bool access_word(struct port *port, uint64_t address, unsigned size, bool write, uint64_t *value)
 {
 	struct target target = {0};
-	bool secure;
+	struct translation translation;
 	enum bus_result result;
 
 	if (size > 8 || address & (size - 1)) {
 		return refuse(port, &(struct fault){.status = FSC_ALIGNMENT}, write, address);
 	}
-	result = find(port, address, size, write, &target, &secure);
+	result = find(port, address, write, &target, &translation);
 	if (result == BUS_ERROR) {
 		return false;
 	}
@@ -133,12 +137,13 @@ static bool access_word(struct port *port, uint64_t address, unsigned size, bool
 		return true;
 	}
 	if (target.host) {
+		note(port, translation.address, size, write);
 		*value = write ? *value : 0;
 		memcpy(write ? (void *)target.host : value, write ? (void *)value : target.host, size);
 		return true;
 	}
-	result = write ? device_write(port->machine, &target, size, secure, *value)
-		       : device_read(port->machine, &target, size, secure, value);
+	result = write ? device_write(port->machine, &target, size, !translation.non_secure, *value)
+		       : device_read(port->machine, &target, size, !translation.non_secure, value);
 	return result == BUS_OK || refuse_external(port, write, address);
 }
 

@@ -11,7 +11,7 @@ struct port {
 	struct port_fault fault;
 };
 
-/* The host's pointer to at most *bytes bytes from va within its page; NULL: the abort is recorded in the port. */
+/* The host's pointer to at most *bytes bytes from va that lie together; NULL: the abort is recorded in the port. */
 uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes);
 
 #endif

@@ -155,8 +155,9 @@ static void accept_chunk(void *context, uint64_t item)
 	const uint64_t end = acceptance->groups - from < acceptance->chunk ? acceptance->groups : from + acceptance->chunk;
 	const int32_t *copy = (const int32_t *)acceptance->sums.flat + from * acceptance->count * SUM_ATOM;
 	uint64_t secrets[CHUNK_GROUPS * SUM_ATOM];
-	uint64_t found[CHECK_MAX_COUNT] = {0};
+	uint64_t found[CHECK_MAX_COUNT];
 
+	memset(found, 0, acceptance->count * sizeof *found);
 	for (uint64_t row = 0; row < (end - from) * SUM_ATOM; row++) {
 		secrets[row] = secret(acceptance->key, acceptance->first + from * SUM_ATOM + row);
 	}
@@ -166,7 +167,7 @@ static void accept_chunk(void *context, uint64_t item)
 	for (uint64_t m = 0; m < acceptance->count; m++) {
 		acceptance->found[m] += found[m];
 	}
-	scratch_clear(secrets, sizeof secrets);
+	scratch_clear(secrets, (end - from) * SUM_ATOM * sizeof *secrets);
 	scratch_clear(found, acceptance->count * sizeof *found);
 }
 
@@ -210,10 +211,13 @@ int64_t check_accept(struct port *port, const uint64_t *results, uint64_t produc
 		     uint64_t key, uint64_t expected)
 {
 	uint64_t groups = CHUNK_BYTES / (within(count, CHECK_MAX_COUNT) ? count * SUM_ATOM * sizeof(int32_t) : 1);
-	_Atomic uint64_t found[CHECK_MAX_COUNT] = {0};
+	_Atomic uint64_t found[CHECK_MAX_COUNT];
 	struct acceptance acceptance = {.count = count, .tile = tile, .key = key, .found = found};
 	int64_t status = within(count, CHECK_MAX_COUNT) ? TENSOR_OK : TENSOR_INVALID;
 
+	for (uint64_t m = 0; status == TENSOR_OK && m < count; m++) {
+		found[m] = 0;
+	}
 	acceptance.chunk = groups == 0 ? 1 : groups < CHUNK_GROUPS ? groups : CHUNK_GROUPS;
 	for (uint64_t i = 0; status == TENSOR_OK && i < products; i++) {
 		status = accept(port, results + 3 * i, &acceptance);
@@ -221,6 +225,8 @@ int64_t check_accept(struct port *port, const uint64_t *results, uint64_t produc
 	if (status == TENSOR_OK) {
 		status = agrees(port, expected, found, count);
 	}
-	scratch_clear((void *)found, count * sizeof *found);
+	if (within(count, CHECK_MAX_COUNT)) {
+		scratch_clear((void *)found, count * sizeof *found);
+	}
 	return status;
 }

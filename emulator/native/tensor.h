@@ -16,7 +16,7 @@ struct port;
 
 #define TENSOR_OK 0
 
-/* The host bytes from `va` to the end of its page, their number in *bytes. NULL: the port recorded an abort. */
+/* The host bytes from `va` on, at most *bytes, and how many lie together. NULL: the port recorded an abort. */
 uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes);
 
 /* --- guest memory ------------------------------------------------------------------------------------------------- */
@@ -43,13 +43,13 @@ void view_close(struct view *view, bool keep);
 /* `bytes` at `offset`, which may cross pages: in place, or copied to `bounce`. */
 const void *view_at(const struct view *view, uint64_t offset, uint64_t bytes, void *bounce);
 
-/* A position in guest memory: the page that it lies in is looked up once. Never outlives the operation. */
+/* A position in guest memory: what lies together is looked up once. Never outlives the operation. */
 struct walk {
 	struct port *port;
 	bool write;
 	uint64_t address;
 	uint8_t *host;
-	uint64_t left; /* bytes from host to the end of the page */
+	uint64_t left; /* bytes from host on that lie together */
 };
 
 static inline struct walk walk_reading(struct port *port, uint64_t address)

@@ -201,10 +201,33 @@ static void rotate(float *vector, const float *angles, size_t heads, size_t head
 	}
 }
 
+#define KEYS 4 /* whose sums are under way together: one alone waits for each of its additions */
+
+static inline void score_keys(const float *query, const float *const *key, size_t head_width, float scale, float *result)
+{
+	eight lane[KEYS] = {0};
+
+	for (size_t i = 0; i < head_width; i += LANES) {
+		const eight q = load(query + i);
+
+		for (size_t k = 0; k < KEYS; k++) {
+			lane[k] += q * load(key[k] + i);
+		}
+	}
+	for (size_t k = 0; k < KEYS; k++) {
+		result[k] = sum_lanes(lane[k]) * scale;
+	}
+}
+
 static void score(const float *query, const float *const *key, size_t count, size_t head_width, float scale,
 		  float *result)
 {
-	for (size_t u = 0; u < count; u++) {
+	size_t u = 0;
+
+	for (; head_width % LANES == 0 && u + KEYS <= count; u += KEYS) {
+		score_keys(query, key + u, head_width, scale, result + u);
+	}
+	for (; u < count; u++) {
 		result[u] = sum_of_products(query, key[u], head_width) * scale;
 	}
 }

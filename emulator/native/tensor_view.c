@@ -1,5 +1,5 @@
 /*
- * Guest memory as the tensor operations' workers see it: looked up page by page at first, then plain host memory.
+ * Guest memory as the tensor operations' workers see it: looked up at first, then plain host memory, page by page.
  */
 #include "tensor.h"
 
@@ -27,15 +27,22 @@ static int64_t look_up(struct view *view, struct port *port, uint64_t address, u
 	if (view->page == NULL) {
 		return TENSOR_NO_MEMORY;
 	}
-	for (uint64_t i = 0; left != 0; i++) {
+	for (uint64_t i = 0; left != 0;) {
 		uint64_t run = left;
+		uint8_t *host = port_run(port, address, write, &run);
 
-		view->page[i] = port_run(port, address, write, &run);
-		if (view->page[i] == NULL) {
+		if (host == NULL) {
 			return TENSOR_ABORT;
 		}
 		address += run;
 		left -= run;
+		for (uint64_t page = i == 0 ? view->first : PAGE; run != 0; page = PAGE) {
+			const uint64_t part = page < run ? page : run;
+
+			view->page[i++] = host;
+			host += part;
+			run -= part;
+		}
 	}
 	return TENSOR_OK;
 }

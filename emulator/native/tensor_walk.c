@@ -1,14 +1,18 @@
 /*
- * Guest memory as the tensor operations see it: runs of bytes, a page at a time.
+ * Guest memory as the tensor operations see it: runs of bytes.
  */
 #include "tensor.h"
+
+#define PAGE 4096u
 
 uint8_t *walk_next(struct walk *walk, uint64_t wanted, uint64_t *bytes)
 {
 	uint8_t *host;
 
 	if (walk->left == 0) {
-		walk->left = UINT64_MAX;
+		const uint64_t rest = PAGE - walk->address % PAGE;
+
+		walk->left = wanted > rest ? wanted : rest; /* the next ones are likely to be wanted as well */
 		walk->host = port_run(walk->port, walk->address, walk->write, &walk->left);
 		if (walk->host == NULL) {
 			walk->left = 0;

@@ -349,28 +349,26 @@ static const struct tlb_entry *cached_stage2(struct machine *machine, const stru
 	return child && child->serial == serial ? child : tlb_find(&machine->tlb, TLB_STAGE2, context->tlb, ipa);
 }
 
-void translate_cached(struct machine *machine, uint64_t address, unsigned level, struct cached *cached)
+static void find_cached(struct machine *machine, const struct context *context, uint64_t address, unsigned level,
+			struct cached *cached)
 {
-	struct context context;
 	const struct tlb_entry *entry;
 	uint64_t serial = 0;
 
-	*cached = (struct cached){.rights = PERMIT_READ | PERMIT_WRITE | PERMIT_EXECUTE};
-	if (!read_context(machine, level, &address, &context) || !(context.stage1_on || context.stage2_on)) {
-		return;
-	}
 	cached->physical = address;
-	if (context.stage1_on) {
-		entry = tlb_find(&machine->tlb, TLB_STAGE1, context.tlb, address);
+	cached->non_secure = !context->stage1.secure;
+	if (context->stage1_on) {
+		entry = tlb_find(&machine->tlb, TLB_STAGE1, context->tlb, address);
 		if (!entry) {
 			return;
 		}
 		serial = entry->serial;
 		cached->rights &= level == 0 ? entry->permissions >> PERMIT_EL0_SHIFT : entry->permissions;
 		cached->physical = entry->output | (address & ((UINT64_C(1) << entry->shift) - 1));
+		cached->non_secure = entry->non_secure;
 	}
-	if (context.stage2_on) {
-		entry = cached_stage2(machine, &context, address, cached->physical, serial);
+	if (context->stage2_on) {
+		entry = cached_stage2(machine, context, address, cached->physical, serial);
 		if (!entry) {
 			return;
 		}
@@ -378,4 +376,41 @@ void translate_cached(struct machine *machine, uint64_t address, unsigned level,
 		cached->physical = entry->output | (cached->physical & ((UINT64_C(1) << entry->shift) - 1));
 	}
 	cached->complete = true;
+}
+
+#define ALL_RIGHTS (PERMIT_READ | PERMIT_WRITE | PERMIT_EXECUTE)
+
+void translate_cached(struct machine *machine, uint64_t address, unsigned level, struct cached *cached)
+{
+	struct context context;
+
+	*cached = (struct cached){.rights = ALL_RIGHTS};
+	if (read_context(machine, level, &address, &context) && (context.stage1_on || context.stage2_on)) {
+		find_cached(machine, &context, address, level, cached);
+	}
+}
+
+#define SAME_CONTEXT_SHIFT 30 /* addresses that are equal from here up share tables and tags */
+
+uint64_t translate_reach(struct machine *machine, uint64_t address, uint64_t bytes, enum access access, unsigned level,
+			 const struct translation *first)
+{
+	uint64_t reached = PAGE_SIZE - (address & ~PAGE_MASK);
+	uint64_t canonical = address;
+	struct context context;
+
+	if (!read_context(machine, level, &canonical, &context)) {
+		return reached < bytes ? reached : bytes;
+	}
+	while (reached < bytes && !((address ^ (address + reached)) >> SAME_CONTEXT_SHIFT)) {
+		struct cached next = {.rights = ALL_RIGHTS};
+
+		find_cached(machine, &context, canonical + reached, level, &next);
+		if (!next.complete || !(next.rights & needed(access)) || next.physical != first->address + reached ||
+		    next.non_secure != first->non_secure) {
+			break;
+		}
+		reached += PAGE_SIZE;
+	}
+	return reached < bytes ? reached : bytes;
 }
