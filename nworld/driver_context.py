@@ -29,10 +29,7 @@ class DriverContext:
     def __init__(self, gate: Gate, port: WorldPort, operations: Operations, clock: Callable[[], int]) -> None:
         self.gate = gate
         self.runner = Runner(gate, port, operations, clock, self._ended)
-
-    @property
-    def serves(self) -> Mapping[int, Operation]:
-        return {}
+        self.serves: Mapping[int, Operation] = {}
 
     def arrived(self, arrival: Arrival) -> None:
         """Go on from ``arrival``; leaves the core at a site of the gate. Raises GateFault."""

@@ -5,13 +5,13 @@ The object is a fresh one: nothing that the normal kernel's driver knows is in i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from emulator.gate import Flow, Gate, Operations, Registers
 from emulator.world_port import WorldPort
 from monitor.services.messages import DriverOperation, DriverStatus
 
-from .driver_context import DriverContext, Operation
+from .driver_context import DriverContext
 from .npu import JOB_FAILED, Job, NpuDriver
 
 
@@ -21,16 +21,13 @@ class NpuSandbox(DriverContext):
     def __init__(self, gate: Gate, port: WorldPort, operations: Operations, clock: Callable[[], int]) -> None:
         super().__init__(gate, port, operations, clock)
         self.driver = NpuDriver()
-        self._under_way = False
-
-    @property
-    def serves(self) -> Mapping[int, Operation]:
-        return {
+        self.serves = {
             DriverOperation.POWER: self.power,
             DriverOperation.RUN: self.run,
             DriverOperation.SUBMIT: self.submit,
             DriverOperation.WAIT: self.wait,
         }
+        self._under_way = False
 
     def power(self, *_: int) -> Flow[Registers]:
         self._under_way = False

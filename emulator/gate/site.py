@@ -190,6 +190,8 @@ class Gate:
 
 def _turns(instructions: int) -> tuple[int, int]:
     """Long and short turns of a gate's loops that take so long, with what is around them."""
+    if not instructions:
+        return 0, 0
     turns = max(0, -(-(instructions - INSTRUCTIONS_AROUND_TURNS) // INSTRUCTIONS_PER_TURN))
     long_turns, rest = divmod(turns * INSTRUCTIONS_PER_TURN, INSTRUCTIONS_PER_LONG_TURN)
     return long_turns, rest // INSTRUCTIONS_PER_TURN

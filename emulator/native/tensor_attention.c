@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "look_ahead.h"
 #include "tensor_lanes.h"
 #include "workers.h"
 
@@ -329,6 +330,7 @@ int64_t tensor_attend(struct port *port, uint64_t queries, uint64_t cache, uint6
 		status = activation_open(&attention.output, port, output, width, count);
 	}
 	if (status == TENSOR_OK) {
+		look_ahead_note(attention.cache.page[0], attention.cache.bytes);
 		status = attend_all(&attention);
 	}
 	view_close(&attention.queries, false);

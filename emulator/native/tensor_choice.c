@@ -3,6 +3,8 @@
  */
 #include "tensor.h"
 
+#include <math.h>
+
 #define WEIGHT_BITS 28
 #define WEIGHT_ONE ((float)(1 << WEIGHT_BITS)) /* the weight of the largest logit */
 #define TOP_P_ONE 65536
@@ -20,25 +22,43 @@ static uint8_t *element(struct walk *walk)
 	return walk_next(walk, 4, &run);
 }
 
+/* The largest of some logits; false: one is not finite. */
+static bool largest_of(const float *logit, uint64_t count, float *largest)
+{
+	uint32_t peak = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		const uint32_t magnitude = bits_of_float(logit[i]) & FLOAT_MAGNITUDE;
+
+		peak = magnitude > peak ? magnitude : peak;
+		*largest = logit[i] > *largest ? logit[i] : *largest;
+	}
+	return peak < FLOAT_INFINITY;
+}
+
+/* The first of the largest. */
 static int64_t largest_logit(struct port *port, struct array logits, float *largest)
 {
 	struct walk walk = walk_reading(port, logits.address);
 	int64_t index = 0;
+	uint64_t run;
 
-	for (uint64_t i = 0; i < logits.count; i++) {
-		const uint8_t *source = element(&walk);
-		float logit;
+	*largest = -HUGE_VALF;
+	for (uint64_t first = 0; first < logits.count; first += run / 4) {
+		const float *logit = (const float *)(const void *)walk_next(&walk, 4 * (logits.count - first), &run);
+		float before = *largest;
 
-		if (source == NULL) {
+		if (logit == NULL) {
 			return TENSOR_ABORT;
 		}
-		memcpy(&logit, source, 4);
-		if (!is_finite(logit)) {
+		if (!largest_of(logit, run / 4, largest)) {
 			return TENSOR_NOT_FINITE;
 		}
-		if (i == 0 || logit > *largest) {
-			*largest = logit;
-			index = (int64_t)i;
+		for (uint64_t i = 0; *largest > before && i < run / 4; i++) {
+			if (logit[i] == *largest) {
+				index = (int64_t)(first + i);
+				before = *largest;
+			}
 		}
 	}
 	return index;
