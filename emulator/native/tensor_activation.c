@@ -81,7 +81,7 @@ int64_t activation_write(struct activation *activation, uint64_t first, uint64_t
 			 uint64_t stride)
 {
 	const uint64_t columns = padded(activation->columns);
-	const uint64_t scratch_size = TILE * PLANES * columns / sizeof(float);
+	const uint64_t scratch_size = count * PLANES * columns / sizeof(float);
 	const uint64_t atom_row = PLANES * FEATURE_ATOM * activation->count; /* from an atom to the next column's */
 	float *scale = (float *)activation->view.flat + PLANES * first;
 	int8_t *feature = (int8_t *)activation->view.flat + scales_bytes(PLANES * activation->count) +

@@ -52,7 +52,7 @@ static void rotate_tile(void *context, uint64_t tile)
 	const uint64_t width = rotation->heads * rotation->head_width;
 	const uint64_t kv_width = rotation->kv_heads * rotation->head_width;
 	float *cache = (float *)rotation->cache.flat;
-	float *scratch = scratch_floats(TILE * padded(width));
+	float *scratch = scratch_floats(count * padded(width));
 
 	if (scratch == NULL) {
 		outcome_note(&rotation->outcome, TENSOR_NO_MEMORY);
@@ -61,7 +61,7 @@ static void rotate_tile(void *context, uint64_t tile)
 	place(rotation, QUERY, first, count, scratch, (float *)rotation->queries.flat, width);
 	place(rotation, KEY, first, count, scratch, cache, 2 * kv_width);
 	place(rotation, VALUE, first, count, scratch, cache + kv_width, 2 * kv_width);
-	scratch_free(scratch, TILE * padded(width));
+	scratch_free(scratch, count * padded(width));
 }
 
 static bool heads_fit(uint64_t heads, uint64_t kv_heads, uint64_t head_width)
@@ -153,6 +153,7 @@ struct pass {
 	float *score;    /* [tokens][group][reach] */
 	float *total;    /* [tokens][group] */
 	float *copies;   /* [WINDOW][head_width] */
+	uint64_t copied; /* of them in use */
 	const float *row[WINDOW];
 };
 
@@ -172,6 +173,7 @@ static void open_window(struct pass *pass, uint64_t start, uint64_t count, bool 
 			memcpy(copy, row, bytes);
 			row = copy;
 		}
+		pass->copied = row == copy && u >= pass->copied ? u + 1 : pass->copied;
 		pass->row[u] = row;
 	}
 }
@@ -255,7 +257,7 @@ static void attend_pass(void *context, uint64_t item)
 {
 	struct attention *attention = context;
 	struct pass pass = {.attention = attention, .group = attention->heads / attention->kv_heads};
-	uint64_t scores, scratch_size;
+	uint64_t scores;
 	int64_t status = TENSOR_NO_MEMORY;
 
 	/* The last tokens attend to the most: they come first, so that no worker is left alone with them. */
@@ -263,15 +265,14 @@ static void attend_pass(void *context, uint64_t item)
 	pass.first = (attention->blocks - 1 - item / attention->kv_heads) * QUERIES;
 	pass.tokens = attention->count - pass.first < QUERIES ? attention->count - pass.first : QUERIES;
 	pass.reach = attention->position + pass.first + pass.tokens;
-	scores = pass.tokens * pass.group * pass.reach;
-	scratch_size = scores + pass.tokens * pass.group + WINDOW * attention->head_width;
-	pass.score = scratch_floats(scratch_size);
+	scores = pass.tokens * pass.group * (pass.reach + 1);
+	pass.score = scratch_floats(scores + WINDOW * attention->head_width);
 	if (pass.score != NULL) {
-		pass.total = pass.score + scores;
-		pass.copies = pass.total + pass.tokens * pass.group;
+		pass.total = pass.score + pass.tokens * pass.group * pass.reach;
+		pass.copies = pass.score + scores;
 		status = attend(&pass);
 	}
-	scratch_free(pass.score, scratch_size);
+	scratch_free(pass.score, scores + pass.copied * attention->head_width);
 	outcome_note(&attention->outcome, status);
 }
 

@@ -65,7 +65,7 @@ static void normalise_tile(void *context, uint64_t tile)
 	struct segment *segment = context;
 	const uint64_t first = tile * TILE;
 	const uint64_t count = tokens_of(segment, tile);
-	const uint64_t scratch_size = TILE * segment->width;
+	const uint64_t scratch_size = count * segment->width;
 	float *scratch = scratch_floats(scratch_size);
 	int64_t status = TENSOR_NO_MEMORY;
 
@@ -105,12 +105,12 @@ static void swiglu_tile(void *context, uint64_t tile)
 	const uint64_t first = tile * TILE;
 	const uint64_t count = tokens_of(segment, tile);
 	const uint64_t stride = padded(segment->width);
-	const uint64_t scratch_size = 2 * TILE * stride;
+	const uint64_t scratch_size = 2 * count * stride;
 	float *gate = scratch_floats(scratch_size);
 	int64_t status = TENSOR_NO_MEMORY;
 
 	if (gate != NULL) {
-		float *up = gate + TILE * stride;
+		float *up = gate + count * stride;
 
 		products_dequantise(&segment->products[0], first, count, gate, stride);
 		products_dequantise(&segment->products[1], first, count, up, stride);
@@ -149,7 +149,7 @@ static void take_products(struct segment *segment, uint64_t tile, bool add)
 	const uint64_t first = tile * TILE;
 	const uint64_t count = tokens_of(segment, tile);
 	const uint64_t stride = padded(segment->width);
-	const uint64_t scratch_size = TILE * stride;
+	const uint64_t scratch_size = count * stride;
 	float *scratch = scratch_floats(scratch_size);
 
 	if (scratch == NULL) {
