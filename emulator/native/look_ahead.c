@@ -6,7 +6,7 @@
 #define READS 4096           /* that are remembered, a power of two */
 #define PIECE ((size_t)4096) /* bytes that are fetched at once */
 #define PIECES_OF_A_READ 256
-#define FAR 2048             /* pieces: 8 MiB, what a last-level cache has to spare */
+#define FAR 5120            /* pieces: 20 MiB, what a last-level cache has to spare */
 #define LINE 64
 
 static struct {

@@ -9,16 +9,6 @@
 
 #define BLOCK BLOCK_ROWS
 
-/* The secret number of a row: SplitMix64 (Steele, Lea, Flood 2014), whose state after n steps is key + n * gamma. */
-static uint64_t secret(uint64_t key, uint64_t row)
-{
-	uint64_t z = key + (row + 1) * UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 static bool sizes_fit(uint64_t width, uint64_t limit, uint64_t count, uint64_t tile, uint64_t element)
 {
 	return within(width, limit) && within(count, CHECK_MAX_COUNT) && within(tile, count) &&
@@ -41,12 +31,14 @@ static bool project(struct port *port, uint64_t weights, uint64_t rows, uint64_t
 {
 	struct walk walk = walk_reading(port, weights);
 	uint8_t bounce[BLOCK * BLOCK];
+	struct secrets halves;
 
 	for (uint64_t row = 0; row < rows; row += BLOCK) {
 		uint64_t secrets[BLOCK];
 
+		lanes()->make_secrets(key, first + row, BLOCK, &halves);
 		for (unsigned i = 0; i < BLOCK; i++) {
-			secrets[i] = secret(key, first + row + i);
+			secrets[i] = (uint64_t)(int64_t)halves.low[i] + ((uint64_t)halves.high[i] << 32);
 		}
 		for (uint64_t column = 0; column < columns; column += BLOCK) {
 			const uint8_t *block = walk_view(&walk, walk.address, sizeof bounce, bounce);
@@ -98,43 +90,63 @@ static void move_tiles(uint8_t *tiles, uint8_t *whole, uint64_t groups, uint64_t
 	}
 }
 
+#define ROWS_OF_A_TASK 16
+
+struct offer {
+	struct view features;
+	struct view projection;
+	struct view expected;
+	uint64_t groups;
+	uint64_t count;
+};
+
+static void expect(void *context, uint64_t item)
+{
+	struct offer *offer = context;
+	const uint64_t first = item * ROWS_OF_A_TASK;
+	const uint64_t end = offer->count - first < ROWS_OF_A_TASK ? offer->count : first + ROWS_OF_A_TASK;
+
+	lanes()->project_features((const int8_t *)offer->features.flat, offer->groups, offer->count, first, end,
+				  (const uint64_t *)offer->projection.flat, (uint64_t *)offer->expected.flat);
+}
+
 int64_t check_offer(struct port *port, uint64_t features, uint64_t columns, uint64_t count, uint64_t tile,
 		    uint64_t projection, uint64_t staging, uint64_t expected)
 {
-	const uint64_t width = padded(columns), groups = width / FEATURE_ATOM;
-	struct view input = {0}, weights = {0}, output = {0}, result = {0};
+	const uint64_t width = padded(columns);
+	struct offer offer = {.groups = width / FEATURE_ATOM, .count = count};
+	struct view output = {0};
 	int64_t status;
 
 	if (!sizes_fit(columns, TENSOR_MAX_WIDTH, count, tile, 1)) {
 		return TENSOR_INVALID;
 	}
-	status = view_flat(&input, port, features, width * count, false);
+	status = view_flat(&offer.features, port, features, width * count, false);
 	if (status == TENSOR_OK) {
-		status = view_flat(&weights, port, projection, width * sizeof(uint64_t), false);
+		status = view_flat(&offer.projection, port, projection, width * sizeof(uint64_t), false);
+	}
+	if (status == TENSOR_OK) {
+		status = view_flat(&offer.expected, port, expected, count * sizeof(uint64_t), true);
 	}
 	if (status == TENSOR_OK) {
 		status = view_flat(&output, port, staging, width * count, true);
 	}
 	if (status == TENSOR_OK) {
-		status = view_flat(&result, port, expected, count * sizeof(uint64_t), true);
+		memset(offer.expected.flat, 0, count * sizeof(uint64_t));
+		workers_run(expect, &offer, (count + ROWS_OF_A_TASK - 1) / ROWS_OF_A_TASK);
+		move_tiles(output.flat, offer.features.flat, offer.groups, count, tile, 0, offer.groups, true);
 	}
-	if (status == TENSOR_OK) {
-		memset(result.flat, 0, count * sizeof(uint64_t));
-		lanes()->project_features((const int8_t *)input.flat, groups, count, (const uint64_t *)weights.flat,
-					  (uint64_t *)result.flat);
-		move_tiles(output.flat, input.flat, groups, count, tile, 0, groups, true);
-	}
-	view_close(&input, false);
-	view_close(&weights, false);
+	view_close(&offer.features, false);
+	view_close(&offer.projection, false);
+	view_close(&offer.expected, status == TENSOR_OK);
 	view_close(&output, status == TENSOR_OK);
-	view_close(&result, status == TENSOR_OK);
 	return status;
 }
 
 /* --- sums, on their way back --------------------------------------------------------------------------------------- */
 
-#define CHUNK_GROUPS 256         /* of four rows, that a task takes at most */
-#define CHUNK_BYTES (64 << 10)   /* and at least, if there are as many */
+#define CHUNK_GROUPS (MOST_SECRETS / SUM_ATOM) /* that a task takes at most */
+#define CHUNK_BYTES (64 << 10)                 /* and at least, if there are as many */
 
 struct acceptance {
 	struct view staged;
@@ -154,20 +166,19 @@ static void accept_chunk(void *context, uint64_t item)
 	const uint64_t from = item * acceptance->chunk;
 	const uint64_t end = acceptance->groups - from < acceptance->chunk ? acceptance->groups : from + acceptance->chunk;
 	const int32_t *copy = (const int32_t *)acceptance->sums.flat + from * acceptance->count * SUM_ATOM;
-	uint64_t secrets[CHUNK_GROUPS * SUM_ATOM];
+	struct secrets secrets;
 	uint64_t found[CHECK_MAX_COUNT];
 
 	memset(found, 0, acceptance->count * sizeof *found);
-	for (uint64_t row = 0; row < (end - from) * SUM_ATOM; row++) {
-		secrets[row] = secret(acceptance->key, acceptance->first + from * SUM_ATOM + row);
-	}
+	lanes()->make_secrets(acceptance->key, acceptance->first + from * SUM_ATOM, (end - from) * SUM_ATOM, &secrets);
 	move_tiles(acceptance->staged.flat, acceptance->sums.flat, acceptance->groups, acceptance->count, acceptance->tile,
 		   from, end, false);
-	lanes()->project_sums(copy, end - from, acceptance->count, secrets, found);
+	lanes()->project_sums(copy, end - from, acceptance->count, &secrets, found);
 	for (uint64_t m = 0; m < acceptance->count; m++) {
 		acceptance->found[m] += found[m];
 	}
-	scratch_clear(secrets, (end - from) * SUM_ATOM * sizeof *secrets);
+	scratch_clear(secrets.low, (end - from) * SUM_ATOM * sizeof *secrets.low);
+	scratch_clear(secrets.high, (end - from) * SUM_ATOM * sizeof *secrets.high);
 	scratch_clear(found, acceptance->count * sizeof *found);
 }
 

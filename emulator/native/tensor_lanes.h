@@ -9,6 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MOST_SECRETS 1024
+
+/* The secret numbers of rows: low + high * 2^32 each, modulo 2^64. */
+struct secrets {
+	int32_t low[MOST_SECRETS];
+	uint32_t high[MOST_SECRETS];
+};
+
 struct lanes {
 	const char *name;
 	/*
@@ -32,13 +40,17 @@ struct lanes {
 	void (*mix)(const float *weight, const float *const *value, size_t count, size_t head_width, float *mixed);
 	/* Scores become weights; their sum in *total. False: a score is not finite. */
 	bool (*weigh)(float *score, size_t count, float *total);
+	/* Those of `count` rows from number `first` on, a multiple of four. */
+	void (*make_secrets)(uint64_t key, uint64_t first, size_t count, struct secrets *secrets);
 	/*
-	 * Modulo 2^64, for product_check.c: found[m] += the dot product of a row's values with `factor`. Of sums
-	 * [groups][count][4], and of features [groups][count][16]; m counts within `count`.
+	 * Modulo 2^64, for product_check.c: found[m] += the dot product of a row's values with the secrets, or with
+	 * `factor`. Of sums [groups][count][4], and of rows first to end of features [groups][count][16]; m counts within
+	 * `count`.
 	 */
-	void (*project_sums)(const int32_t *sums, size_t groups, size_t count, const uint64_t *factor, uint64_t *found);
-	void (*project_features)(const int8_t *features, size_t groups, size_t count, const uint64_t *factor,
-				 uint64_t *found);
+	void (*project_sums)(const int32_t *sums, size_t groups, size_t count, const struct secrets *secrets,
+			     uint64_t *found);
+	void (*project_features)(const int8_t *features, size_t groups, size_t count, size_t first, size_t end,
+				 const uint64_t *factor, uint64_t *found);
 };
 
 extern const struct lanes lanes_portable;

@@ -292,8 +292,9 @@ typedef int32_t four_integers __attribute__((vector_size(16)));
 typedef int8_t four_bytes __attribute__((vector_size(4)));
 typedef uint64_t four_words __attribute__((vector_size(32)));
 typedef int64_t four_signed_words __attribute__((vector_size(32)));
+typedef uint32_t eight_unsigned __attribute__((vector_size(32)));
 
-#define PROJECTED 8 /* rows whose sums stay in registers while all groups pass */
+#define PROJECTED 4 /* pairs of rows whose sums stay in registers while all groups pass */
 
 static inline uint64_t sum_words(four_words words)
 {
@@ -308,12 +309,12 @@ static inline four_words load_words(const uint64_t *source)
 	return words;
 }
 
-static inline four_words widened_integers(const int32_t *source)
+static inline four_signed_words widened_integers(const int32_t *source)
 {
 	four_integers values;
 
 	memcpy(&values, source, sizeof values);
-	return (four_words)__builtin_convertvector(values, four_signed_words);
+	return __builtin_convertvector(values, four_signed_words);
 }
 
 static inline four_words widened_bytes(const int8_t *source)
@@ -324,41 +325,86 @@ static inline four_words widened_bytes(const int8_t *source)
 	return (four_words)__builtin_convertvector(values, four_signed_words);
 }
 
-static void project_sums(const int32_t *sums, size_t groups, size_t count, const uint64_t *factor, uint64_t *found)
+/* SplitMix64 (Steele, Lea, Flood 2014), whose state after n steps is key + n * gamma, split as struct secrets has it. */
+static void make_secrets(uint64_t key, uint64_t first, size_t count, struct secrets *restrict secrets)
 {
-	for (size_t first = 0; first < count; first += PROJECTED) {
-		const size_t rows = count - first < PROJECTED ? count - first : PROJECTED;
-		four_words total[PROJECTED] = {0};
+	for (size_t i = 0; i < count; i++) {
+		uint64_t z = key + (first + i + 1) * UINT64_C(0x9e3779b97f4a7c15);
 
-		for (size_t group = 0; group < groups; group++) {
-			const four_words factors = load_words(factor + 4 * group);
-			const int32_t *source = sums + 4 * (group * count + first);
+		z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+		z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+		z ^= z >> 31;
+		secrets->low[i] = (int32_t)(uint32_t)z;
+		secrets->high[i] = (uint32_t)(z >> 32) + ((uint32_t)z >> 31);
+	}
+}
 
-			for (size_t row = 0; row < rows; row++) {
-				total[row] += widened_integers(source + 4 * row) * factors;
-			}
+/* The upper halves of the secrets count modulo 2^32: eight products at once. */
+static inline void project_pairs(const int32_t *sums, size_t groups, size_t count, size_t first, size_t pairs,
+				 const struct secrets *secrets, uint64_t *found)
+{
+	four_signed_words low_part[2 * PROJECTED] = {0};
+	eight_unsigned high_part[PROJECTED] = {0};
+
+	for (size_t group = 0; group < groups; group++) {
+		const four_signed_words low_half = widened_integers(secrets->low + 4 * group);
+		const int32_t *source = sums + 4 * (group * count + first);
+		eight_unsigned high_half;
+
+		memcpy(&high_half, secrets->high + 4 * group, 16);
+		high_half = __builtin_shufflevector(high_half, high_half, 0, 1, 2, 3, 0, 1, 2, 3);
+		for (size_t pair = 0; pair < pairs; pair++, source += 8) {
+			eight_unsigned values;
+
+			memcpy(&values, source, sizeof values);
+			low_part[2 * pair] += widened_integers(source) * low_half;
+			low_part[2 * pair + 1] += widened_integers(source + 4) * low_half;
+			high_part[pair] += values * high_half;
 		}
-		for (size_t row = 0; row < rows; row++) {
-			found[first + row] += sum_words(total[row]);
+	}
+	for (size_t row = 0; row < 2 * pairs; row++) {
+		const eight_unsigned high_sums = high_part[row / 2];
+		const size_t from = row % 2 * 4;
+		const uint32_t upper = high_sums[from] + high_sums[from + 1] + high_sums[from + 2] + high_sums[from + 3];
+
+		found[first + row] += sum_words((four_words)low_part[row]) + ((uint64_t)upper << 32);
+	}
+}
+
+static void project_sums(const int32_t *sums, size_t groups, size_t count, const struct secrets *secrets, uint64_t *found)
+{
+	size_t first = 0;
+
+	for (; first + 2 * PROJECTED <= count; first += 2 * PROJECTED) {
+		project_pairs(sums, groups, count, first, PROJECTED, secrets, found);
+	}
+	for (; first + 2 <= count; first += 2) {
+		project_pairs(sums, groups, count, first, 1, secrets, found);
+	}
+	for (size_t group = 0; first < count && group < groups; group++) {
+		for (size_t i = 0; i < 4; i++) {
+			const uint64_t value = (uint64_t)(int64_t)sums[4 * (group * count + first) + i];
+			const uint64_t upper = secrets->high[4 * group + i];
+
+			found[first] += value * ((uint64_t)(int64_t)secrets->low[4 * group + i] + (upper << 32));
 		}
 	}
 }
 
-static void project_features(const int8_t *features, size_t groups, size_t count, const uint64_t *factor,
-			     uint64_t *found)
+static void project_features(const int8_t *features, size_t groups, size_t count, size_t first, size_t end,
+			     const uint64_t *factor, uint64_t *found)
 {
-	for (size_t group = 0; group < groups; group++, factor += 16) {
-		const four_words factors[4] = {load_words(factor), load_words(factor + 4), load_words(factor + 8),
-					       load_words(factor + 12)};
+	for (size_t row = first; row < end; row++) {
+		four_words total[4] = {0};
 
-		for (size_t row = 0; row < count; row++, features += 16) {
-			four_words total = {0};
+		for (size_t group = 0; group < groups; group++) {
+			const int8_t *source = features + 16 * (group * count + row);
 
 			for (size_t i = 0; i < 4; i++) {
-				total += widened_bytes(features + 4 * i) * factors[i];
+				total[i] += widened_bytes(source + 4 * i) * load_words(factor + 16 * group + 4 * i);
 			}
-			found[row] += sum_words(total);
 		}
+		found[row] += sum_words(total[0] + total[1] + (total[2] + total[3]));
 	}
 }
 
@@ -373,6 +419,7 @@ const struct lanes LANES_TABLE = {
 	.score = score,
 	.mix = mix,
 	.weigh = weigh,
+	.make_secrets = make_secrets,
 	.project_sums = project_sums,
 	.project_features = project_features,
 };
