@@ -341,6 +341,7 @@ struct machine {
 	struct tzasc tzasc;
 	struct tzpc tzpc;
 	struct tlb tlb;
+	uint64_t restores; /* so often it has become another TLB */
 	struct smmu smmu;
 	struct dma dma;
 	struct npu npu;

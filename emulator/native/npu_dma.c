@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "machine.h"
+#include "workers.h"
 
 static const uint8_t zeros[PAGE_SIZE];
 
@@ -121,16 +122,55 @@ bool npu_post(struct machine *machine, struct npu_core *core, uint32_t address, 
 	return true;
 }
 
+#define PART (64 * 1024) /* that one thread writes at once */
+
+/* Bytes that lie together on the host. */
+struct landing {
+	uint8_t *to;
+	const uint8_t *from;
+	uint64_t bytes;
+};
+
+static void copy_part(void *context, uint64_t item)
+{
+	const struct landing *landing = context;
+	const uint64_t at = item * PART;
+	const uint64_t left = landing->bytes - at;
+
+	memcpy(landing->to + at, landing->from + at, left < PART ? left : PART);
+}
+
+/* What is denied without an error vanishes. */
+static bool write_run(struct machine *machine, const struct npu_core *core, const struct npu_run *run, const uint8_t *data)
+{
+	const struct master master = {.nsaid = core->nsaid};
+
+	for (uint64_t done = 0; done < run->bytes;) {
+		const uint64_t bytes = bus_reach(machine, run->output + done, run->bytes - done);
+		struct target target;
+		enum bus_result result = bus_check(machine, run->output + done, master, true, &target);
+
+		if (result == BUS_ERROR || (result == BUS_OK && !target.host)) {
+			return false;
+		}
+		if (result == BUS_OK) {
+			memory_written(machine, run->output + done, bytes);
+			workers_run(copy_part, &(struct landing){target.host, data + done, bytes}, (bytes + PART - 1) / PART);
+		}
+		done += bytes;
+	}
+	return true;
+}
+
 bool npu_land(struct machine *machine, struct npu_core *core)
 {
 	struct npu_post *post = &core->post;
-	struct master master = {.nsaid = core->nsaid};
 	const uint8_t *data = post->data;
 
 	for (uint32_t i = 0; i < post->runs; i++) {
 		const struct npu_run *run = &post->run[i];
 
-		if (bus_write(machine, run->output, master, data, run->bytes) != BUS_OK) {
+		if (!write_run(machine, core, run, data)) {
 			return fail(machine, core, true, run->input);
 		}
 		tell(machine, core, run, true);

@@ -14,6 +14,8 @@
 	 NPU_PC_INTERRUPT_RAW_STATUS_CNA_CSC_0_MASK | NPU_PC_INTERRUPT_RAW_STATUS_CORE_0_MASK |                        \
 	 NPU_PC_INTERRUPT_RAW_STATUS_DPU_0_MASK)
 
+#define FEW_ROWS 16 /* of features: reading the weights takes the host longer than multiplying them */
+
 static uint64_t ticks(uint64_t bytes, uint64_t macs, bool fp16)
 {
 	uint64_t moving = bytes / NPU_BYTES_A_TICK;
@@ -149,7 +151,9 @@ static uint64_t multiply(struct machine *machine, struct npu_core *core)
 		weights[i] = address % NPU_BLOCK_BYTES ? machine->npu.staging + i * NPU_BLOCK_BYTES
 						       : pages[offset / PAGE_SIZE] + offset % PAGE_SIZE;
 	}
-	look_ahead_note(weights[0], bytes);
+	if (task->rows <= FEW_ROWS) {
+		look_ahead_note(weights[0], bytes);
+	}
 	if (!product(machine, core, weights, count)) { /* the host has no memory */
 		npu_fail(machine, core, NPU_TOO_LARGE, NPU_CNA_WEIGHT_SIZE0, bytes);
 		return 0;

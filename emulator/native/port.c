@@ -74,6 +74,41 @@ static void note(struct port *port, uint64_t physical, uint64_t bytes, bool writ
 	}
 }
 
+static void forget_ranges_of_others(struct port *port)
+{
+	const struct translation_registers *registers = core_translation_registers(port->machine);
+
+	if (port->restores != port->machine->restores || memcmp(registers, &port->registers, sizeof *registers) != 0) {
+		port->restores = port->machine->restores;
+		port->registers = *registers;
+		memset(port->range, 0, sizeof port->range);
+	}
+}
+
+/* Of a page that has been translated: how many of the bytes from there on lie together. */
+static uint64_t reach(struct port *port, uint64_t va, uint64_t bytes, bool write, const struct translation *translation)
+{
+	const uint64_t slot = (va / PAGE_SIZE + bytes) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+	struct port_range *range = &port->range[slot % PORT_RANGES];
+
+	if (bytes <= PAGE_SIZE - va % PAGE_SIZE) {
+		return bytes;
+	}
+	forget_ranges_of_others(port);
+	if (range->time != port->machine->tlb.now || range->address != va || range->asked != bytes ||
+	    range->physical != translation->address || range->write != write) {
+		*range = (struct port_range){
+			.time = port->machine->tlb.now,
+			.address = va,
+			.physical = translation->address,
+			.asked = bytes,
+			.bytes = translate_reach(port->machine, va, bytes, write ? ACCESS_WRITE : ACCESS_READ, 1, translation),
+			.write = write,
+		};
+	}
+	return bus_reach(port->machine, translation->address, range->bytes);
+}
+
 uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes)
 {
 	struct target target = {0};
@@ -81,8 +116,7 @@ uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes)
 	enum bus_result result = find(port, va, write, &target, &translation);
 
 	if (result == BUS_OK && target.host) {
-		*bytes = translate_reach(port->machine, va, *bytes, write ? ACCESS_WRITE : ACCESS_READ, 1, &translation);
-		*bytes = bus_reach(port->machine, translation.address, *bytes);
+		*bytes = reach(port, va, *bytes, write, &translation);
 		note(port, translation.address, *bytes, write);
 		return target.host;
 	}

@@ -4,11 +4,26 @@
 
 #include "machine.h"
 
+#define PORT_RANGES 1024 /* a power of two */
+
+/* How far the pages from an address on go together, while the TLB is as it was. */
+struct port_range {
+	uint64_t time; /* of the TLB; 0: nothing is remembered */
+	uint64_t address;
+	uint64_t physical;
+	uint64_t asked;
+	uint64_t bytes;
+	bool write;
+};
+
 struct port {
 	struct machine *machine;
 	bool normal; /* the world, as SCR_EL3.NS has it */
 	int vmid;    /* of the normal world's context that the port belongs to; negative: any */
 	struct port_fault fault;
+	struct translation_registers registers; /* with which the ranges were found, */
+	uint64_t restores;                      /* and since when */
+	struct port_range range[PORT_RANGES];
 };
 
 /* The host's pointer to at most *bytes bytes from va that lie together; NULL: the abort is recorded in the port. */

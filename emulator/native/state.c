@@ -547,6 +547,7 @@ static void walk(struct machine *machine, struct stream *stream)
 	gic(&machine->gic, stream);
 	filters(machine, stream);
 	tlb(&machine->tlb, stream);
+	machine->restores++;
 	smmu(machine, stream);
 	dma(machine, stream);
 	npu(&machine->npu, stream);

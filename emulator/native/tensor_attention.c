@@ -331,7 +331,9 @@ int64_t tensor_attend(struct port *port, uint64_t queries, uint64_t cache, uint6
 		status = activation_open(&attention.output, port, output, width, count);
 	}
 	if (status == TENSOR_OK) {
-		look_ahead_note(attention.cache.page[0], attention.cache.bytes);
+		if (count == 1) {
+			look_ahead_note(attention.cache.page[0], attention.cache.bytes);
+		}
 		status = attend_all(&attention);
 	}
 	view_close(&attention.queries, false);
