@@ -198,10 +198,10 @@ bool translate(struct machine *machine, uint64_t address, enum access access, un
 	       struct translation *translation, struct fault *fault);
 /*
  * How many bytes from an address on, whose own page has been translated, are translated likewise by what the TLB has, and
- * lie together in physical memory.
+ * lie together in physical memory; and until when.
  */
 uint64_t translate_reach(struct machine *machine, uint64_t address, uint64_t bytes, enum access access, unsigned level,
-			 const struct translation *first);
+			 const struct translation *first, struct tlb_found *found);
 /* The same with stage 2 or without: then the output is an IPA (AT S1*). */
 bool translate_stages(struct machine *machine, uint64_t address, enum access access, unsigned level, bool stage2,
 		      struct translation *translation, struct fault *fault);

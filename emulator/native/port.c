@@ -95,16 +95,11 @@ static uint64_t reach(struct port *port, uint64_t va, uint64_t bytes, bool write
 		return bytes;
 	}
 	forget_ranges_of_others(port);
-	if (range->time != port->machine->tlb.now || range->address != va || range->asked != bytes ||
-	    range->physical != translation->address || range->write != write) {
-		*range = (struct port_range){
-			.time = port->machine->tlb.now,
-			.address = va,
-			.physical = translation->address,
-			.asked = bytes,
-			.bytes = translate_reach(port->machine, va, bytes, write ? ACCESS_WRITE : ACCESS_READ, 1, translation),
-			.write = write,
-		};
+	if (!range->bytes || !tlb_still(&port->machine->tlb, &range->found) || range->address != va ||
+	    range->asked != bytes || range->physical != translation->address || range->write != write) {
+		*range = (struct port_range){.address = va, .physical = translation->address, .asked = bytes, .write = write};
+		range->bytes = translate_reach(port->machine, va, bytes, write ? ACCESS_WRITE : ACCESS_READ, 1, translation,
+					       &range->found);
 	}
 	return bus_reach(port->machine, translation->address, range->bytes);
 }

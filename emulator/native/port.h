@@ -6,13 +6,13 @@
 
 #define PORT_RANGES 1024 /* a power of two */
 
-/* How far the pages from an address on go together, while the TLB is as it was. */
+/* How far the pages from an address on go together. */
 struct port_range {
-	uint64_t time; /* of the TLB; 0: nothing is remembered */
+	struct tlb_found found;
 	uint64_t address;
 	uint64_t physical;
 	uint64_t asked;
-	uint64_t bytes;
+	uint64_t bytes; /* 0: nothing is remembered */
 	bool write;
 };
 

@@ -152,6 +152,7 @@ struct tlb_entry *tlb_insert(struct tlb *tlb, const struct tlb_entry *entry)
 void tlb_drop_regime(struct tlb *tlb, enum regime regime)
 {
 	tlb->all[regime] = tlb->now++;
+	tlb->drops++;
 }
 
 void tlb_drop_vmid(struct tlb *tlb, enum regime regime, uint16_t vmid, bool stage2)
@@ -165,6 +166,7 @@ void tlb_drop_vmid(struct tlb *tlb, enum regime regime, uint16_t vmid, bool stag
 		tlb->vmid_stage2[vmid] = tlb->now;
 	}
 	tlb->now++;
+	tlb->drops++;
 }
 
 void tlb_drop_asid(struct tlb *tlb, enum regime regime, uint16_t vmid, uint16_t asid)
@@ -177,7 +179,7 @@ void tlb_drop_asid(struct tlb *tlb, enum regime regime, uint16_t vmid, uint16_t 
 			entry->stamp = 0;
 		}
 	}
-	tlb->now++;
+	tlb->drops++;
 }
 
 void tlb_drop_address(struct tlb *tlb, struct tlb_context context, uint64_t address, bool any_asid)
@@ -197,7 +199,7 @@ void tlb_drop_address(struct tlb *tlb, struct tlb_context context, uint64_t addr
 			}
 		}
 	}
-	tlb->now++;
+	tlb->drops++;
 }
 
 void tlb_drop_ipa(struct tlb *tlb, enum regime regime, uint16_t vmid, uint64_t address)
@@ -208,5 +210,5 @@ void tlb_drop_ipa(struct tlb *tlb, enum regime regime, uint16_t vmid, uint64_t a
 	while ((entry = tlb_find(tlb, TLB_STAGE2, context, address))) {
 		entry->stamp = 0;
 	}
-	tlb->now++;
+	tlb->drops++;
 }

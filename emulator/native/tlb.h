@@ -49,11 +49,24 @@ struct tlb {
 	uint64_t capacity;   /* a power of two */
 	uint64_t used;
 	unsigned sizes;      /* how many entry sizes look-ups try: those of the 64 KiB granule only once it was used */
-	uint64_t now;        /* grows with every insertion and invalidation */
+	uint64_t now;        /* grows with every insertion and invalidation, */
+	uint64_t drops;      /* and this with every invalidation: until then what was found will be found */
 	uint64_t all[REGIMES];
 	uint64_t *vmid_stage1; /* per VMID: everything of stage 1 older than this is gone */
 	uint64_t *vmid_stage2;
 };
+
+/* When a range of pages was found in a TLB. It holds until an invalidation; if a page was lacking, until anything happens. */
+struct tlb_found {
+	uint64_t drops;
+	uint64_t now;
+	bool lacking;
+};
+
+static inline bool tlb_still(const struct tlb *tlb, const struct tlb_found *found)
+{
+	return found->drops == tlb->drops && (!found->lacking || found->now == tlb->now);
+}
 
 /* What identifies the translation context of a look-up. */
 struct tlb_context {

@@ -393,12 +393,13 @@ void translate_cached(struct machine *machine, uint64_t address, unsigned level,
 #define SAME_CONTEXT_SHIFT 30 /* addresses that are equal from here up share tables and tags */
 
 uint64_t translate_reach(struct machine *machine, uint64_t address, uint64_t bytes, enum access access, unsigned level,
-			 const struct translation *first)
+			 const struct translation *first, struct tlb_found *found)
 {
 	uint64_t reached = PAGE_SIZE - (address & ~PAGE_MASK);
 	uint64_t canonical = address;
 	struct context context;
 
+	*found = (struct tlb_found){machine->tlb.drops, machine->tlb.now, false};
 	if (!read_context(machine, level, &canonical, &context)) {
 		return reached < bytes ? reached : bytes;
 	}
@@ -406,6 +407,7 @@ uint64_t translate_reach(struct machine *machine, uint64_t address, uint64_t byt
 		struct cached next = {.rights = ALL_RIGHTS};
 
 		find_cached(machine, &context, canonical + reached, level, &next);
+		found->lacking = !next.complete;
 		if (!next.complete || !(next.rights & needed(access)) || next.physical != first->address + reached ||
 		    next.non_secure != first->non_secure) {
 			break;
