@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from emulator.native._native import Pointer
 
 NO_LIMIT = (1 << 64) - 1
+STOP_WFI = lib.STOP_WFI  # by far the most frequent one
 FIRST_KEPT = 1000  # number of the first holder of state that is no device
 
 
@@ -200,6 +201,8 @@ class Machine:
             if self.events.prompt or reason == lib.STOP_EVENTS:
                 self.events.drain()
             self.instruction_trace.drain()
+            if reason == STOP_WFI:
+                return Stop(StopReason.WFI, self.core.pc - 4)
             if reason == lib.STOP_EVENTS:
                 continue
             if reason == lib.STOP_SEMIHOSTING:
@@ -216,7 +219,7 @@ class Machine:
             if reason == lib.STOP_LOST:
                 raise Lost(self._describe_loss(pc))
             access = self.stops.last_access() if reason == lib.STOP_WATCHPOINT else None
-            return Stop(StopReason(reason), pc - 4 if reason == lib.STOP_WFI else pc, access)
+            return Stop(StopReason(reason), pc, access)
 
     def halt(self) -> None:
         """For devices: the machine stops after the instruction that it is at."""

@@ -42,7 +42,7 @@ from .actions import (
 from .operations import MEMORY_OPERATIONS, Operation, Operations
 from .runner import Interrupted, Runner
 from .site import Arrival, Gate, GateFault, Site
-from .thread import Flow, FlowFactory, Result, Sent, Thread
+from .thread import Flow, FlowFactory, Result, Thread
 
 __all__ = [
     "ALL_ENTRIES",
@@ -69,7 +69,6 @@ __all__ = [
     "Reply",
     "Result",
     "Runner",
-    "Sent",
     "SetTimer",
     "Site",
     "Smc",

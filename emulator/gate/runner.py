@@ -35,7 +35,7 @@ from .actions import (
 )
 from .operations import Operations
 from .site import Arrival, Gate
-from .thread import FlowFactory, Sent, Thread
+from .thread import FlowFactory, Thread
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,12 @@ class Runner:
     ) -> None:
         self.gate = gate
         self.current: Thread | None = None
-        self.journal: list[Sent] = []
         self._port = port
         self._operations = operations
         self._clock = clock
         self._finished = finished
         self._show = show
         self._threads = 0
-        self._live = 0
         self._debt = 0
         self._carried = 0
         self._reply: Reply | PortAbort = None
@@ -92,7 +90,6 @@ class Runner:
     def start(self, name: str, flow: FlowFactory, arguments: tuple[Argument, ...] = ()) -> Thread:
         """Make a thread; ``resume`` runs it."""
         self._threads += 1
-        self._live += 1
         return Thread(self._threads, name, flow, arguments)
 
     def resume(self, thread: Thread, value: Reply | PortAbort = None) -> None:
@@ -144,7 +141,6 @@ class Runner:
         thread = self.current
         assert thread is not None, f"the {self.gate.world.name.lower()} gate returned to no thread"
         while True:
-            self.journal.append(Sent(thread.id, value))
             try:
                 action = thread.step(value)
             except Exception:
@@ -242,6 +238,3 @@ class Runner:
     def _forget(self) -> None:
         """The current thread is over."""
         self.current = None
-        self._live -= 1
-        if not self._live:
-            self.journal.clear()

@@ -126,9 +126,7 @@ class Gate:
         if not arrival:
             return None
         context = self._core.context
-        if world_of(context) is not self.world or self._vmid not in (None, vmid_of(context)):
-            return None
-        return arrival
+        return arrival if world_of(context) is self.world and self._vmid in (None, vmid_of(context)) else None
 
     def registers(self, count: int = RESULT_REGISTERS) -> Registers:
         return self._core.x.first(count)

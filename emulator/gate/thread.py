@@ -1,14 +1,13 @@
-"""A kernel thread: a registered flow, its arguments, and the journal of what was sent into the flows of one kernel.
+"""A kernel thread: a registered flow and its arguments.
 
-Generators can be neither copied nor pickled. A thread is therefore known by its flow's name and arguments, and it is
-rebuilt by running the flow again against the journal. The journal holds all threads of a kernel in the order of their
-steps, because they share the kernel's state; it is cut whenever no thread is live.
+Generators can be neither copied nor pickled. A kernel is brought back to an earlier point by running its flows again,
+with the machine's answers from a log (emulator/supervision/log.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from emulator.world_port import PortAbort
 
@@ -18,13 +17,6 @@ T = TypeVar("T")
 Flow: TypeAlias = Generator[Action, Reply, T]
 Result: TypeAlias = "Registers | bytes | int | None"
 FlowFactory: TypeAlias = Callable[..., Flow[Result]]
-
-
-class Sent(NamedTuple):
-    """One step: what ``thread`` got for its last action (the first step starts it with None)."""
-
-    thread: int
-    value: Reply | PortAbort
 
 
 class Thread:

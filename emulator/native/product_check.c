@@ -145,8 +145,8 @@ int64_t check_offer(struct port *port, uint64_t features, uint64_t columns, uint
 
 /* --- sums, on their way back --------------------------------------------------------------------------------------- */
 
-#define CHUNK_GROUPS (MOST_SECRETS / SUM_ATOM) /* that a task takes at most */
-#define CHUNK_BYTES (64 << 10)                 /* and at least, if there are as many */
+#define SECRET_GROUPS (MOST_SECRETS / SUM_ATOM)
+#define CHUNK_BYTES (64 << 10) /* that a task takes, if there are as many */
 
 struct acceptance {
 	struct view staged;
@@ -160,25 +160,35 @@ struct acceptance {
 	_Atomic uint64_t *found;
 };
 
-static void accept_chunk(void *context, uint64_t item)
+/* Groups from `from` up to `end`, as many as there is room for secrets. */
+static void accept_groups(struct acceptance *acceptance, uint64_t from, uint64_t end, uint64_t *found)
 {
-	struct acceptance *acceptance = context;
-	const uint64_t from = item * acceptance->chunk;
-	const uint64_t end = acceptance->groups - from < acceptance->chunk ? acceptance->groups : from + acceptance->chunk;
 	const int32_t *copy = (const int32_t *)acceptance->sums.flat + from * acceptance->count * SUM_ATOM;
+	const uint64_t rows = (end - from) * SUM_ATOM;
 	struct secrets secrets;
-	uint64_t found[CHECK_MAX_COUNT];
 
-	memset(found, 0, acceptance->count * sizeof *found);
-	lanes()->make_secrets(acceptance->key, acceptance->first + from * SUM_ATOM, (end - from) * SUM_ATOM, &secrets);
+	lanes()->make_secrets(acceptance->key, acceptance->first + from * SUM_ATOM, rows, &secrets);
 	move_tiles(acceptance->staged.flat, acceptance->sums.flat, acceptance->groups, acceptance->count, acceptance->tile,
 		   from, end, false);
 	lanes()->project_sums(copy, end - from, acceptance->count, &secrets, found);
+	scratch_clear(secrets.low, rows * sizeof *secrets.low);
+	scratch_clear(secrets.high, rows * sizeof *secrets.high);
+}
+
+static void accept_chunk(void *context, uint64_t item)
+{
+	struct acceptance *acceptance = context;
+	const uint64_t first = item * acceptance->chunk;
+	const uint64_t end = acceptance->groups - first < acceptance->chunk ? acceptance->groups : first + acceptance->chunk;
+	uint64_t found[CHECK_MAX_COUNT];
+
+	memset(found, 0, acceptance->count * sizeof *found);
+	for (uint64_t from = first; from < end; from += SECRET_GROUPS) {
+		accept_groups(acceptance, from, end - from < SECRET_GROUPS ? end : from + SECRET_GROUPS, found);
+	}
 	for (uint64_t m = 0; m < acceptance->count; m++) {
 		acceptance->found[m] += found[m];
 	}
-	scratch_clear(secrets.low, (end - from) * SUM_ATOM * sizeof *secrets.low);
-	scratch_clear(secrets.high, (end - from) * SUM_ATOM * sizeof *secrets.high);
 	scratch_clear(found, acceptance->count * sizeof *found);
 }
 
@@ -229,7 +239,7 @@ int64_t check_accept(struct port *port, const uint64_t *results, uint64_t produc
 	for (uint64_t m = 0; status == TENSOR_OK && m < count; m++) {
 		found[m] = 0;
 	}
-	acceptance.chunk = groups == 0 ? 1 : groups < CHUNK_GROUPS ? groups : CHUNK_GROUPS;
+	acceptance.chunk = groups == 0 ? 1 : groups;
 	for (uint64_t i = 0; status == TENSOR_OK && i < products; i++) {
 		status = accept(port, results + 3 * i, &acceptance);
 	}

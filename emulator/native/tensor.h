@@ -27,14 +27,14 @@ uint8_t *port_run(struct port *port, uint64_t va, bool write, uint64_t *bytes);
  */
 struct view {
 	uint8_t **page; /* the host's bytes of each page, the first from where the range begins */
-	uint8_t *flat;  /* the whole range in one piece: in place where the pages are neighbours on the host, else a copy */
+	uint8_t *flat;  /* the whole range in one piece: in place where the pages are neighbours on the host, else a copy or NULL */
 	bool copied;
 	bool write;
 	uint64_t first; /* bytes in the first page */
 	uint64_t bytes;
 };
 
-/* Whole pages only: TENSOR_OK, TENSOR_ABORT or TENSOR_NO_MEMORY. A view is closed whatever this returns. */
+/* As the pages lie: TENSOR_OK, TENSOR_ABORT or TENSOR_NO_MEMORY. A view is closed whatever this returns. */
 int64_t view_pages(struct view *view, struct port *port, uint64_t address, uint64_t bytes);
 /* In one piece. One that is written to holds what the guest had in it. */
 int64_t view_flat(struct view *view, struct port *port, uint64_t address, uint64_t bytes, bool write);

@@ -75,7 +75,12 @@ static void copy(const struct view *view, uint8_t *data, bool to_guest)
 
 int64_t view_pages(struct view *view, struct port *port, uint64_t address, uint64_t bytes)
 {
-	return look_up(view, port, address, bytes, false);
+	const int64_t status = look_up(view, port, address, bytes, false);
+
+	if (status == TENSOR_OK && in_one_piece(view)) {
+		view->flat = view->page[0];
+	}
+	return status;
 }
 
 int64_t view_flat(struct view *view, struct port *port, uint64_t address, uint64_t bytes, bool write)
@@ -111,7 +116,7 @@ void view_close(struct view *view, bool keep)
 	memset(view, 0, sizeof *view);
 }
 
-const void *view_at(const struct view *view, uint64_t offset, uint64_t bytes, void *bounce)
+static const void *view_paged(const struct view *view, uint64_t offset, uint64_t bytes, void *bounce)
 {
 	const uint64_t skipped = PAGE - view->first; /* of the first page */
 	const uint64_t page = (offset + skipped) / PAGE;
@@ -130,4 +135,12 @@ const void *view_at(const struct view *view, uint64_t offset, uint64_t bytes, vo
 		run += part;
 	}
 	return bounce;
+}
+
+const void *view_at(const struct view *view, uint64_t offset, uint64_t bytes, void *bounce)
+{
+	if (view->flat != NULL) {
+		return view->flat + offset;
+	}
+	return view_paged(view, offset, bytes, bounce);
 }

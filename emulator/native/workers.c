@@ -18,7 +18,7 @@
 #include "tensor.h"
 
 #define MOST_THREADS 64
-#define SPINS 2000 /* looks for work before a thread sleeps: some 100 microseconds, more than lies between two calls */
+#define SPINS 20000 /* looks for work before a thread sleeps: about a millisecond, more than lies between two calls */
 #define PATIENCE 200 /* looks for the end before a thread lets others run: the host may have too few processors */
 #define CLOSED UINT32_MAX
 

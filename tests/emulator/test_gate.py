@@ -10,7 +10,6 @@ import pytest
 
 from emulator import costs
 from emulator.gate import (
-    Action,
     Arrival,
     Charge,
     Flow,
@@ -19,7 +18,6 @@ from emulator.gate import (
     Operation,
     Registers,
     Runner,
-    Sent,
     Site,
     Thread,
     access_all,
@@ -155,7 +153,6 @@ def test_every_action_is_performed_and_answered() -> None:
     assert [site for site, _ in bench.sites if site is not Site.BUSY] == [
         Site.TLBI, Site.UNMASK, Site.TIMER, Site.WAIT, Site.SMC
     ]  # fmt: skip
-    assert bench.runner.journal == []
 
 
 def test_what_costs_little_is_paid_with_what_follows_it() -> None:
@@ -271,7 +268,7 @@ def test_flow_that_fails_is_over_and_the_next_one_runs() -> None:
 
     with pytest.raises(ArithmeticError):
         bench.run(failing())
-    assert bench.runner.current is None and bench.runner.journal == []
+    assert bench.runner.current is None
     assert bench.run(flow()).result == 77
 
 
@@ -351,29 +348,6 @@ def test_flow_that_is_interrupted_anywhere_goes_on_as_if_it_were_not() -> None:
     assert sites == 6
     for site in range(sites):
         assert run(site) == (expected, sites)
-
-
-def test_journal_replays_a_flow_to_the_same_action() -> None:
-    bench = Bench()
-
-    def flow() -> Flow[int]:
-        total = yield from compute("double", 4)
-        total += (yield from smc(total))[1]
-        yield from write(0, bytes([total]))
-        yield from charge(2)
-        return total
-
-    bench.runner.resume(bench.runner.start("flow", flow))
-    bench.turn()
-    replayed = Thread(1, "flow", flow, ())
-    action: Action | None = None
-    for sent in bench.runner.journal:
-        action = replayed.step(sent.value)
-    assert bench.runner.journal[0] == Sent(1, None)
-    assert action == Charge(2)
-    bench.turn()
-    assert bench.ended[0].result == 9
-    assert replayed.step(None) is None and replayed.result == 9
 
 
 @pytest.mark.parametrize("arrival", [Arrival.PROBE, Arrival.SYNC])
