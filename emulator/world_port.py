@@ -64,13 +64,15 @@ class WorldPort:
 
     def access_all(self, accesses: tuple[tuple[int, int | None], ...]) -> tuple[int, ...]:
         """Accesses of 4 bytes in order, a load where there is no value: what the loads gave."""
-        value, loaded = self._value, []
+        handle, value, loaded = self.handle, self._value, []
         for va, stored in accesses:
             if stored is not None:
-                self._check(lib.port_store(self.handle, va, 4, stored))
-                continue
-            self._check(lib.port_load(self.handle, va, 4, value))
-            loaded.append(int(value[0]))
+                if not lib.port_store(handle, va, 4, stored):
+                    self.check_native()
+            elif lib.port_load(handle, va, 4, value):
+                loaded.append(int(value[0]))
+            else:
+                self.check_native()
         return tuple(loaded)
 
     def is_zero(self, va: int, size: int) -> bool:
@@ -79,7 +81,7 @@ class WorldPort:
         self._check(lib.port_is_zero(self.handle, va, size, zero))
         return bool(zero[0])
 
-    def call(self, operation: Callable[..., int], *arguments: int) -> int:
+    def call(self, operation: Callable[..., int], *arguments: int | tuple[int, ...]) -> int:
         """A native operation on guest memory; ask `check_native` when it says that it was refused an access."""
         return operation(self.handle, *arguments)
 

@@ -7,9 +7,11 @@ from collections import Counter
 from emulator.events import Event, EventKind, EventStream
 from monitor import abi
 
-LEVEL, WORLD = 6, 7  # of an SMC event's or an SMC return's arguments
+FLAGS, WORLD = 3, 7  # of an SMC event's or an SMC return's arguments: x3, and the context
+SUCCESS = int(abi.Status.SUCCESS)
 
-NPU_SWITCHES = (abi.NPU_ACQUIRE, abi.NPU_RELEASE, abi.NPU_RECLAIM)
+NPU_SWITCHES = {call.name for call in (abi.NPU_ACQUIRE, abi.NPU_RELEASE, abi.NPU_RECLAIM)}
+PAGES = {abi.MEM_ALLOCATE.name: "allocated", abi.MEM_LOCK.name: "locked", abi.MEM_RECLAIM.name: "reclaimed"}
 
 
 class Meter:
@@ -20,32 +22,27 @@ class Meter:
         self.switches = 0
         self.npu_switches = 0
         self.pages: Counter[str] = Counter()
-        self._function = 0
-        self._arguments: tuple[int, ...] = ()
+        self._call = abi.FLEX_VERSION.name
+        self._flags = 0
         self._world = 0
         events.listen((EventKind.SMC, EventKind.SMC_RETURN), self._take, lazy=True)
 
     def _take(self, event: Event) -> None:
+        arguments = event.args
         if event.kind is EventKind.SMC:
-            self._function, *arguments = event.args[:LEVEL]
-            self._arguments = tuple(arguments)
-            self._world = event.args[WORLD]
-            call = abi.find(self._function)
-            self.calls[call.name if call else "unknown"] += 1
+            call = abi.find(arguments[0])
+            self._call = call.name if call else "unknown"
+            self._flags = arguments[FLAGS]
+            self._world = arguments[WORLD]
+            self.calls[self._call] += 1
         else:
-            self.switches += event.args[WORLD] != self._world
-            self._count_pages(event.args[0], event.args[1])
+            self.switches += arguments[WORLD] != self._world
+            if arguments[0] == SUCCESS:
+                self._count(arguments[1])
 
-    def _count_pages(self, status: int, done: int) -> None:
-        if status != abi.Status.SUCCESS:
-            return
-        call = abi.find(self._function)
-        self.npu_switches += call in NPU_SWITCHES
-        if call is abi.MEM_ALLOCATE:
-            self.pages["allocated"] += done
-        elif call is abi.MEM_LOCK:
-            self.pages["locked"] += done
-        elif call is abi.MEM_RECLAIM:
-            self.pages["reclaimed"] += done
-            if self._arguments[2] & abi.FORCE:
+    def _count(self, done: int) -> None:
+        self.npu_switches += self._call in NPU_SWITCHES
+        if self._call in PAGES:
+            self.pages[PAGES[self._call]] += done
+            if self._call == abi.MEM_RECLAIM.name and self._flags & abi.FORCE:
                 self.pages["forced"] += done

@@ -37,9 +37,9 @@ class RegisterPlanter(Gate):
         kept = [name for name in names if pattern("secure", name).to_bytes(8, "little") in memory]
         return len(names) - len(kept) <= FORGOTTEN_LIMIT
 
-    def smc(self, function: int, arguments: tuple[int, ...]) -> None:
+    def smc(self, function: int, arguments: tuple[int, ...], delay: int = 0) -> None:
         if self._block_for is None or function != SECURE_DONE.function:
-            super().smc(function, arguments)
+            super().smc(function, arguments, delay)
             return
         core, block = self._machine.core, self.address("gate_stack")
         self._to_restore = {

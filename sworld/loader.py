@@ -6,6 +6,8 @@ after any recall, their contents are nothing but a claim, and only the authentic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emulator.gate import Flow, Operation, Operations, compute, costs, read
 from emulator.memory_map import PAGE_SIZE
 from emulator.world_port import WorldPort
@@ -69,13 +71,16 @@ class Loader:
     def pages(self) -> int:
         return sum(region.pages for region in self._regions)
 
-    def address(self, layer: int, name: str) -> Flow[int]:
-        """Where an object is, once it is loaded; valid until the flow yields again. Raises Refused."""
-        chunk, offset = self._package.place(layer, name)
-        region = self._regions[chunk]
+    def addresses(self, layer: int, names: Sequence[str]) -> Flow[list[int]]:
+        """Where objects are, once they are loaded; valid until the flow yields again. Raises Refused.
+
+        The objects of one layer are of one chunk, which comes as a whole.
+        """
+        places = [self._package.place(layer, name) for name in names]
+        region = self._regions[places[0][0]]
         if not region.ready:
-            yield from self._load(chunk)
-        return region.va + offset
+            yield from self._load(places[0][0])
+        return [region.va + offset for _, offset in places]
 
     def load_all(self) -> Flow[None]:
         """Bring in what is missing, in order, and say how far it is. Raises Refused."""

@@ -44,8 +44,8 @@ class PoolMemory:
             yield from self._pool.back(self._workspace, pages)
             yield from self._cache.back(tokens)
 
-    def weights(self, layer: int, name: str) -> Flow[int]:
-        return (yield from self._loader.address(layer, name))
+    def weights(self, layer: int, *names: str) -> Flow[list[int]]:
+        return self._loader.addresses(layer, names)
 
     def cache(self, layer: int) -> int:
         return self._cache.place(layer)

@@ -1,9 +1,9 @@
 """How a matrix product is cut into tasks of the NPU.
 
-A task's features lie in the convolution buffer (CBUF) as a whole; its weights pass through what is left of it, kernel by
-kernel, once. So a product is cut where its features do not fit, and where sizes exceed the registers' fields. Weights of
-a task lie in one piece of memory, because a matrix is blocked by 32 rows first. Features and sums lie in staging areas
-cut into the same tiles (native/product_check_api.h).
+A task's features lie in the convolution buffer (CBUF) as a whole; its weights pass through what is left of it, kernel
+by kernel, once. So a product is cut where its features do not fit, and where sizes exceed the registers' fields.
+Weights of a task lie in one piece of memory, because a matrix is blocked by 32 rows first. Features and sums lie in
+staging areas cut into the same tiles (native/product_check_api.h).
 """
 
 from __future__ import annotations

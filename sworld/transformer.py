@@ -56,11 +56,8 @@ class ModelMemory(Protocol):
     def prepare(self, tokens: int, chunk: int) -> Flow[None]:
         """Cache for ``tokens`` positions, and workspace for a chunk, are in memory from here on (until lost)."""
 
-    def weights(self, layer: int, name: str) -> Flow[int]:
-        """Address of an object of ``layer`` (or ``SHARED``), loaded; valid until the flow yields again.
-
-        The objects of one layer come together: when one is there, asking for another does not yield.
-        """
+    def weights(self, layer: int, *names: str) -> Flow[list[int]]:
+        """Addresses of objects of ``layer`` (or ``SHARED``), loaded; valid until the flow yields again."""
 
     def cache(self, layer: int) -> int:
         """Where ``layer``'s cache begins: of each position its keys, then its values, f32."""
@@ -115,6 +112,7 @@ class Transformer:
         self._memory = memory
         self._cpu = CpuEngine()
         self._engine = engine or self._cpu
+        self._epsilon = float_bits(shape.norm_epsilon)
         self._losses = 0
         self._moves = 0
         self._under_way: Work | None = None
@@ -195,12 +193,12 @@ class Transformer:
 
     def _embed(self, half: Half, tokens: Sequence[int]) -> Flow[None]:
         shape, at, base = self.shape, half.at, self._memory.workspace
-        table = yield from self._memory.weights(SHARED, "rotation")
+        (table,) = yield from self._memory.weights(SHARED, "rotation")
         place = (half.first, half.count, base + at.angles)
         yield from self._step("tensor_angles", SHARED, table, shape.head_width, *place)
         self._check_state()
         yield from write(base + at.tokens, struct.pack(f"<{len(tokens)}I", *tokens))
-        matrix = yield from self._memory.weights(SHARED, "embedding")
+        (matrix,) = yield from self._memory.weights(SHARED, "embedding")
         place = (base + at.tokens, half.count, base + at.residuals)
         yield from self._step("tensor_embed", SHARED, matrix, shape.vocabulary, shape.width, *place)
 
@@ -215,11 +213,9 @@ class Transformer:
     def _attend(self, layer: int, half: Half) -> Flow[Work | None]:
         shape, at, base, cache = self.shape, half.at, self._memory.workspace, self._memory.cache(layer)
         heads = (shape.heads, shape.kv_heads, shape.head_width)
-        query = yield from self._memory.weights(layer, "query")
-        key = yield from self._memory.weights(layer, "key")
-        value = yield from self._memory.weights(layer, "value")
+        matrices = yield from self._memory.weights(layer, "query", "key", "value")
         yield from self._step(
-            "tensor_rotate", layer, query, key, value, base + at.activation, base + at.sums, base + at.angles, *heads,
+            "tensor_rotate", layer, *matrices, base + at.activation, base + at.sums, base + at.angles, *heads,
             half.count, base + at.queries, cache + half.first * cache_stride(shape),
         )  # fmt: skip
         if layer == shape.layers - 1:  # of the other tokens nothing more is needed than what is in the cache
@@ -240,9 +236,8 @@ class Transformer:
 
     def _contract(self, layer: int, half: Half) -> Flow[Work]:
         shape, at, base = self.shape, half.at, self._memory.workspace
-        gate = yield from self._memory.weights(layer, "gate")
-        up = yield from self._memory.weights(layer, "up")
-        inputs = (gate, up, base + at.activation, base + at.sums, shape.feed_forward, half.count)
+        matrices = yield from self._memory.weights(layer, "gate", "up")
+        inputs = (*matrices, base + at.activation, base + at.sums, shape.feed_forward, half.count)
         yield from self._step("tensor_swiglu", layer, *inputs, base + at.hidden)
         return self._work(layer, {"down": shape.width}, shape.feed_forward, half, at.hidden)
 
@@ -254,24 +249,23 @@ class Transformer:
         yield from self._normalise(SHARED, "output_norm", half)
         yield from self._begin(self._work(SHARED, {name: shape.vocabulary}, shape.width, half, at.activation))
         yield from self._settle()
-        matrix = yield from self._memory.weights(SHARED, name)
+        (matrix,) = yield from self._memory.weights(SHARED, name)
         inputs = (matrix, base + at.activation, base + at.sums, shape.vocabulary, half.count)
         yield from self._step("tensor_linear", SHARED, *inputs, base + Workspace.logits)
 
     # Parts of segments
 
     def _normalise(self, layer: int, gain: str, half: Half) -> Flow[None]:
-        address = yield from self._memory.weights(layer, gain)
-        epsilon = float_bits(self.shape.norm_epsilon)
+        (address,) = yield from self._memory.weights(layer, gain)
         output = self._memory.workspace + half.at.activation
         residuals = self._residuals(half)
         yield from self._step(
-            "tensor_normalise", layer, residuals, address, self.shape.width, epsilon, half.count, output
+            "tensor_normalise", layer, residuals, address, self.shape.width, self._epsilon, half.count, output
         )
 
     def _add(self, layer: int, name: str, half: Half, activation: int) -> Flow[None]:
         """The product of the matrix with ``activation`` is added to the residual."""
-        matrix = yield from self._memory.weights(layer, name)
+        (matrix,) = yield from self._memory.weights(layer, name)
         base, width = self._memory.workspace, self.shape.width
         inputs = (matrix, base + activation, base + half.at.sums, width, half.count)
         yield from self._step("tensor_add", layer, *inputs, self._residuals(half))
@@ -286,9 +280,7 @@ class Transformer:
     # Products
 
     def _begin(self, work: Work) -> Flow[None]:
-        matrices: list[int] = []
-        for name in work.rows:
-            matrices += [(yield from self._memory.weights(work.layer, name))]
+        matrices = yield from self._memory.weights(work.layer, *work.rows)
         self._check_state()
         self._moves = self._memory.moves
         self._under_way = work
@@ -321,7 +313,7 @@ class Transformer:
     def _multiply(self, work: Work) -> Flow[None]:
         """Products that the engine did not give us: one by one, for weights are certain for one step only."""
         for index, name in enumerate(work.rows):
-            matrix = yield from self._memory.weights(work.layer, name)
+            (matrix,) = yield from self._memory.weights(work.layer, name)
             self._check_state()
             product = work.products([matrix] * len(work.rows))[index]
             try:

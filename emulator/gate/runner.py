@@ -2,8 +2,8 @@
 
 An action through the port is performed at once; then the gate spins for its cost, in stays of at most ``MAX_CHARGE``
 instructions, and only then does the flow go on. So guest time, deadlines and interrupts see Python work. What costs
-less than ``MIN_STAY`` is paid together with what follows it, before the next SMC or WFI at the latest: a stay of its own
-costs the host more than that.
+less than ``MIN_STAY`` is paid together with what follows it, before the next SMC or WFI at the latest: a stay of its
+own costs the host more than that.
 """
 
 from __future__ import annotations

@@ -29,13 +29,12 @@ class Thread:
         self.result: Result = None
         self.finished = False
         self._generator = flow(*arguments)
+        self._send = self._generator.send
 
     def step(self, value: Reply | PortAbort) -> Action | None:
         """Send a result (or throw an abort) into the flow: its next action, or None when it has finished."""
         try:
-            if isinstance(value, PortAbort):
-                return self._generator.throw(value)
-            return self._generator.send(value)
+            return self._generator.throw(value) if isinstance(value, PortAbort) else self._send(value)
         except StopIteration as end:
             self.result, self.finished = end.value, True
             return None

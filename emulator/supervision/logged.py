@@ -80,7 +80,7 @@ class LoggedPort(WorldPort):
     def is_zero(self, va: int, size: int) -> bool:
         return self._log.learn(super().is_zero, va, size)
 
-    def call(self, operation: Callable[..., int], *arguments: int) -> int:
+    def call(self, operation: Callable[..., int], *arguments: int | tuple[int, ...]) -> int:
         return self._log.learn(super().call, operation, *arguments)
 
     def check_native(self) -> None:

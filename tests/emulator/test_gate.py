@@ -11,7 +11,6 @@ import pytest
 from emulator import costs
 from emulator.gate import (
     Arrival,
-    Charge,
     Flow,
     Gate,
     Notice,

@@ -81,7 +81,7 @@ def test_every_stop_is_at_its_instruction(step: int) -> None:
 
 def states(step: int, turns: tuple[int, int], *, by_engine: bool) -> list[tuple[int, ...]]:
     """Registers, flags and time at every stop of a run through the loops."""
-    found = []
+    found: list[tuple[int, ...]] = []
     with board(LOOPS) as machine:
         if by_engine:
             machine.stops.break_at(NOWHERE)
@@ -91,7 +91,7 @@ def states(step: int, turns: tuple[int, int], *, by_engine: bool) -> list[tuple[
             stop = machine.run(machine.instructions + step)
             reason = stop.reason
             core = machine.core
-            found.append((machine.instructions, core.pc, core.pstate, core.x[0], core.x[1], core.x[2], reason))
+            found.append((machine.instructions, core.pc, core.pstate, core.x[0], core.x[1], core.x[2], int(reason)))
         machine.stops.clear()
     return found
 
@@ -101,7 +101,7 @@ def states(step: int, turns: tuple[int, int], *, by_engine: bool) -> list[tuple[
 def test_loops_end_as_the_engine_would_end_them(step: int, turns: tuple[int, int]) -> None:
     past_engine = states(step, turns, by_engine=False)
     assert past_engine == states(step, turns, by_engine=True)
-    assert past_engine[-1][-1] is StopReason.WFI
+    assert past_engine[-1][-1] == StopReason.WFI
     assert past_engine[-1][3] == 1
 
 

@@ -17,9 +17,9 @@ from emulator.debug.edit import SetMemory
 from emulator.debug.timeline import Reason, StopSet, Timeline
 from emulator.devices.npu import NpuControl
 from emulator.events import Event, EventKind
-from emulator.world import vmid_of
 from emulator.memory_map import NPU_CONTROL, PROBE_IMAGE_BASE
 from emulator.stops import Position
+from emulator.world import vmid_of
 from flexserve import snapshot
 from flexserve.errors import UserError
 from flexserve.evidence import CONTEXT, IRQ, NPU_STREAMS, VECTOR

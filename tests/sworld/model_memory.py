@@ -71,9 +71,9 @@ class GuestModel:
         assert Workspace(self.shape, chunk).size <= self._workspace_size
         yield from ()
 
-    def weights(self, layer: int, name: str) -> Flow[int]:
+    def weights(self, layer: int, *names: str) -> Flow[list[int]]:
         yield from ()
-        return self.addresses[layer, name]
+        return [self.addresses[layer, name] for name in names]
 
     def cache(self, layer: int) -> int:
         return self.caches[layer]

@@ -83,7 +83,7 @@ class Processor:
         self._problem = problem
         self.number = 0
 
-    def start(self, products: list[Product]) -> Flow[None]:
+    def start(self, products: tuple[Product, ...]) -> Flow[None]:
         for product, sums in zip(products, self._problem.sums(self.number), strict=True):
             self.products += 1
             yield from write(product.sums, sums)
@@ -107,7 +107,7 @@ class MultiplyingKernel(SecureKernel):
         problem, engine = self.problem, self.npu
         assert engine
         self.processor = Processor(problem)
-        engine._processor = self.processor  # type: ignore[assignment]
+        engine._processor = self.processor
         self.found = []
         engine.open(LIMITS, 0x1234_5678)
         size = matrix_size(problem.rows, problem.columns)
@@ -140,7 +140,7 @@ class MultiplyingKernel(SecureKernel):
         yield from self.pool.give_back()
         return (sets,)
 
-    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+    def _one_set(self, engine: ProductEngine, products: tuple[Product, ...]) -> Flow[None]:
         yield from engine.start(products)
         yield from engine.finish()
 
@@ -235,7 +235,7 @@ def test_secure_world_keeps_the_npu_until_it_is_asked_for() -> None:
 class KeepsTheNpu(MultiplyingKernel):
     """Never gives the NPU back of its own accord."""
 
-    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+    def _one_set(self, engine: ProductEngine, products: tuple[Product, ...]) -> Flow[None]:
         assert self.npu
         self.npu.state.asked_back = False
         yield from charge(MINIMUM_DEADLINE)
@@ -267,7 +267,7 @@ class TakesItInTheMiddle(NormalKernel):
 class AsksInTheMiddle(MultiplyingKernel):
     """Leaves to the normal world between the beginning and the end of each set."""
 
-    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+    def _one_set(self, engine: ProductEngine, products: tuple[Product, ...]) -> Flow[None]:
         yield from engine.start(products)
         yield from self.rpc(Request.PROGRESS, 0, 1)
         yield from engine.finish()
@@ -299,7 +299,7 @@ class DropsInTheMiddle(MultiplyingKernel):
     reused: list[tuple[int, list[int]]]  # when they held something else, and which
     kept: list[bool]
 
-    def _one_set(self, engine: ProductEngine, products: list[Product]) -> Flow[None]:
+    def _one_set(self, engine: ProductEngine, products: tuple[Product, ...]) -> Flow[None]:
         yield from engine.start(products)
         assert (yield from load(NPU_CONTROL.base + NpuControl.STATUS.offset)), "no job is under way"
         staged = [one for one in self.pool.state.regions if one.name.startswith("npu ")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -185,7 +185,7 @@ class Unreliable:
         self._pending: list[Product] = []
         self._jobs = 0
 
-    def start(self, products: Sequence[Product]) -> Flow[None]:
+    def start(self, products: tuple[Product, ...]) -> Flow[None]:
         assert not self._pending
         self._pending = list(products)
         self._jobs += 1
@@ -203,7 +203,7 @@ class Unreliable:
         if self._jobs % 3 == 0:
             self.failures += 1
             raise EngineFailed("not finished")
-        yield from self._cpu.start(products)
+        yield from self._cpu.start(tuple(products))
 
 
 def test_an_engine_that_is_late_and_fails_changes_no_token(served: Served) -> None:
@@ -221,7 +221,7 @@ def test_the_engine_works_on_one_half_while_the_processor_works_on_the_other(ser
     cpu = CpuEngine()
 
     class Noted:
-        def start(self, products: Sequence[Product]) -> Flow[None]:
+        def start(self, products: tuple[Product, ...]) -> Flow[None]:
             order.append("start")
             return cpu.start(products)
 
@@ -240,7 +240,7 @@ def test_sums_are_computed_again_when_a_page_moved_under_the_product(served: Ser
     memory = served.memory
 
     class Moved:
-        def start(self, products: Sequence[Product]) -> Flow[None]:
+        def start(self, products: tuple[Product, ...]) -> Flow[None]:
             memory.moves += 1
             for product in products:
                 memory.guest.port.write(product.sums, b"\x55" * product.sums_size)
