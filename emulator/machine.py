@@ -98,6 +98,7 @@ class Machine:
     def close(self) -> None:
         """Give the host's memory back; the machine is of no use afterwards."""
         if _machines.pop(int(ffi.cast("uintptr_t", self.native)), None):
+            self.events.drain()
             ffi.release(self.native)
 
     def attach(self, window: Window, device: MmioDevice) -> None:

@@ -126,6 +126,7 @@ int64_t tensor_rotate(struct port *port, uint64_t query, uint64_t key, uint64_t 
 
 #define WINDOW 256 /* cached tokens whose keys or values are at hand together */
 #define QUERIES 32 /* tokens that share a pass through the cache */
+#define LINE 64    /* bytes of the host's caches */
 #define FEW 2      /* so many queries of a head and position take its keys as they lie, more of them from a copy */
 
 struct attention {
@@ -172,6 +173,9 @@ static void open_window(struct pass *pass, uint64_t start, uint64_t count, bool 
 		if (row != copy && pass->tokens * pass->group > FEW) {
 			memcpy(copy, row, bytes);
 			row = copy;
+		}
+		for (uint64_t at = 0; at < bytes; at += LINE) {
+			__builtin_prefetch((const char *)row + at); /* rows lie too far apart for the processor to see it */
 		}
 		pass->copied = row == copy && u >= pass->copied ? u + 1 : pass->copied;
 		pass->row[u] = row;

@@ -30,7 +30,7 @@ class Recording:
         self._layout = machine.layout
         self._events: list[Event] = []
         self._begin = 0
-        machine.events.listen(KINDS, self._events.append)
+        machine.events.listen(KINDS, self._events.append, lazy=True)
 
     def cut(self) -> None:
         """What came before shall not be in the trace; pages are counted all the same."""
