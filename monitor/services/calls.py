@@ -21,7 +21,7 @@ class CallFailed(Exception):
 
 def invoke(call: Call, *arguments: int) -> Flow[Registers]:
     """x0 (signed) and x1-x7 of one call, whatever its status."""
-    return (yield from smc(call.function, *arguments))
+    return smc(call.function, *arguments)
 
 
 def succeed(call: Call, *arguments: int) -> Flow[Registers]:
