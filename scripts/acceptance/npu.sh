@@ -24,7 +24,7 @@ held "one driver in both worlds; what it spoils is found out; the app and the mo
 	tests/firmware/test_driver_context.py tests/sworld/test_npu.py tests/nworld/test_npu.py tests/nworld/test_npu_share.py
 held "the same tokens with --npu-app, under recalls, with bad drivers" tests/flexserve/test_npu_serving.py
 held "golden traces: jobs, recall, each attack on the NPU, by its driver, by interrupts" \
-	tests/test_golden.py -k "npu or driver or interrupt or left-over"
+	tests/test_golden.py -k "npu or driver or interrupt"
 held "the NPU in the stepper" tests/flexserve/stepper/test_npu.py
 held "the NPU's track in exports" tests/flexserve/export -k "npu or normal_job"
 held "a snapshot in the middle of a job, or of an interrupt, goes on as the run did" \
@@ -47,7 +47,7 @@ PYTHON
 report "flexserve run --json: the same tokens by NPU, by processor, beside --npu-app" "$figure" "$passed"
 
 attacks=$(flexserve attack --json)
-for kind in npu left-over driver interrupt; do
+for kind in npu driver interrupt; do
 	IFS=$'\t' read -r figure passed < <(python3 - "$attacks" "$kind-" <<'PYTHON'
 import json, sys
 blocked = [attack["blocked"] for attack in json.loads(sys.argv[1])["attacks"] if attack["name"].startswith(sys.argv[2])]
