@@ -24,22 +24,25 @@ PHYSICAL = DRAM_BASE + 16 * MIB
 
 
 class Job:
-    """One task whose pages lie scattered in memory, behind stream NPU1's own table."""
+    """One task, behind stream NPU1's own table, whose pages lie scattered in memory, or one after another."""
 
-    def __init__(self, rig: Bench, core: int = 1) -> None:
-        self.rig, self.core = rig, core
+    def __init__(self, rig: Bench, core: int = 1, *, kernels: int = KERNELS, scattered: bool = True) -> None:
+        self.rig, self.core, self.kernels = rig, core, kernels
         self.smmu = SmmuDriver(rig)
         for stream in (StreamId.NPU0, StreamId.NPU1, StreamId.NPU2):
             self.smmu.write_entry(self.smmu.entry() if stream == StreamId.NPU0 + core else self.smmu.entry(v=0), stream)
         dice = np.random.default_rng(7)
         features = dice.integers(-128, 128, (ROWS, CHANNELS), dtype=np.int8)
-        weights = dice.integers(-128, 128, (KERNELS, CHANNELS), dtype=np.int8)
+        weights = dice.integers(-128, 128, (kernels, CHANNELS), dtype=np.int8)
         self.wanted = exact(features, weights)
-        self.task = Product(ROWS, CHANNELS, KERNELS, FEATURES, WEIGHTS, OUTPUT)
+        self.task = Product(ROWS, CHANNELS, kernels, FEATURES, WEIGHTS, OUTPUT)
         self.pages: dict[int, int] = {}
         self._free = [PHYSICAL + PAGE_SIZE * page for page in range(2048)]
-        dice.shuffle(self._free)
-        self.output_bytes = result_bytes(ROWS, KERNELS, "<i4")
+        if scattered:
+            dice.shuffle(self._free)
+        else:
+            self._free.reverse()
+        self.output_bytes = result_bytes(ROWS, kernels, "<i4")
         self.place(PROGRAM, chain([self.task], PROGRAM))
         self.place(FEATURES, features_of(features))
         self.place(WEIGHTS, weights_of(weights))
@@ -77,7 +80,7 @@ def job() -> Iterator[Job]:
 
 
 def whole(job: Job) -> None:
-    assert np.array_equal(result_of(job.output(), ROWS, KERNELS, "<i4"), job.wanted)
+    assert np.array_equal(result_of(job.output(), ROWS, job.kernels, "<i4"), job.wanted)
 
 
 def test_scattered_pages_give_the_product(job: Job) -> None:
@@ -142,6 +145,28 @@ def test_weights_locked_under_a_job_are_not_read(job: Job, steps: int) -> None:
     job.rig.forget()
     assert job.rig.wait(1) == READ_ERROR
     assert not [args for args in job.rig.seen(EventKind.DMA) if not args[4]]
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [(FEATURES + PAGE_SIZE, READ_ERROR), (WEIGHTS + 300 * PAGE_SIZE, READ_ERROR),
+     (OUTPUT + 8 * PAGE_SIZE, WRITE_ERROR)],
+)  # fmt: skip
+def test_a_page_locked_between_two_jobs_is_refused_among_its_neighbours(address: int, error: int) -> None:
+    """The same job again: its pages lie together, and those before the locked one are as they were."""
+    rig = Bench()
+    job = Job(rig, kernels=6016, scattered=False)
+    for _ in range(2):
+        job.start()
+        assert rig.wait(1) & DONE
+        whole(job)
+    job.lock(address)
+    rig.forget()
+    job.start()
+    assert rig.wait(1) == error
+    (told,) = rig.told(NpuWhat.FAULT)
+    assert told[4] == address
+    rig.machine.close()
 
 
 def test_posted_output_is_written_by_cmd_sync(job: Job) -> None:
