@@ -69,7 +69,7 @@ static void take_turns(struct passing *passing, uint64_t start)
 	uint64_t turns = passing->left / length;
 	uint64_t counted;
 
-	if (start > last || (start ^ last) & PAGE_MASK || !is_countdown(countdown)) {
+	if (start > last || (start ^ passing->pc) & PAGE_MASK || !is_countdown(countdown)) {
 		return;
 	}
 	for (uint64_t pc = start; pc < last; pc += 4) {

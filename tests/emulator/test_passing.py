@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from emulator.machine import Machine, StopReason
-from emulator.memory_map import DRAM_BASE, MIB, DramLayout
+from emulator.memory_map import DRAM_BASE, MIB, PAGE_SIZE, DramLayout
 from emulator.native import ffi, lib
 
 NOP, ADD, WFI = 0xD503201F, 0x91000400, 0xD503207F  # ADD x0, x0, #1
@@ -79,10 +79,12 @@ def test_every_stop_is_at_its_instruction(step: int) -> None:
         assert machine.core.x[0] == 1
 
 
-def states(step: int, turns: tuple[int, int], *, by_engine: bool) -> list[tuple[int, ...]]:
+def states(
+    step: int, turns: tuple[int, int], *, by_engine: bool, code: list[int] = LOOPS
+) -> list[tuple[int, ...]]:
     """Registers, flags and time at every stop of a run through the loops."""
     found: list[tuple[int, ...]] = []
-    with board(LOOPS) as machine:
+    with board(code) as machine:
         if by_engine:
             machine.stops.break_at(NOWHERE)
         machine.core.x[1], machine.core.x[2] = turns
@@ -103,6 +105,18 @@ def test_loops_end_as_the_engine_would_end_them(step: int, turns: tuple[int, int
     assert past_engine == states(step, turns, by_engine=True)
     assert past_engine[-1][-1] == StopReason.WFI
     assert past_engine[-1][3] == 1
+
+
+def test_a_loop_that_ends_on_the_next_page_is_taken_as_it_stands() -> None:
+    """Its countdown is the page before's last instruction; another is the last of its branch's own page."""
+    words_of_page = PAGE_SIZE // 4
+    code = [NOP] * 2 * words_of_page
+    code[0] = branch(words_of_page - 2)
+    code[words_of_page - 2 : words_of_page + 2] = [ADD, SUBS_X1, branch_not_equal(-1), WFI]
+    code[-1] = SUBS_X2
+    past_engine = states(7, (40, 40), by_engine=False, code=code)
+    assert past_engine == states(7, (40, 40), by_engine=True, code=code)
+    assert past_engine[-1][-4:] == (1, 0, 40, StopReason.WFI)
 
 
 def test_a_page_that_cannot_be_fetched_aborts() -> None:
