@@ -18,6 +18,8 @@
 
 #define SCR_TWI (1 << 12)
 #define HCR_TWI (1 << 13)
+#define MDSCR_SS (1 << 0)
+#define MDSCR_MDE (1 << 15)
 
 struct passing {
 	struct machine *machine;
@@ -131,11 +133,27 @@ static bool pass(struct passing *passing, bool *waiting)
 	return true;
 }
 
+/* Nothing is told of a walk that fails: the engine fetches, too, and has it told then. */
+static const uint8_t *fetch_untold(struct machine *machine, uint64_t pc, unsigned level)
+{
+	const uint64_t kinds = machine->event_kinds;
+	const struct tzasc_failure failure = machine->tzasc.failure;
+	const uint8_t *page;
+
+	machine->event_kinds = 0;
+	page = core_code_page(machine, pc & PAGE_MASK, level);
+	machine->event_kinds = kinds;
+	if (!page) {
+		machine->tzasc.failure = failure;
+	}
+	return page;
+}
+
 /* Code at `pc`; NULL: it cannot be fetched, which is the engine's to find out. */
 static const uint32_t *page_of_code(struct machine *machine, uint64_t pc)
 {
 	const unsigned level = current_level(machine);
-	const uint8_t *page = core_code_page(machine, pc & PAGE_MASK, level);
+	const uint8_t *page = fetch_untold(machine, pc, level);
 	const struct master master = {
 		.secure = !machine->core.fetched.non_secure,
 		.privileged = level > 0,
@@ -143,6 +161,12 @@ static const uint32_t *page_of_code(struct machine *machine, uint64_t pc)
 
 	return page && bus_permits(machine, machine->core.fetched.physical, master, false) ? (const uint32_t *)(const void *)page
 											  : NULL;
+}
+
+/* Software steps and breakpoints of the guest's own, which are the engine's to take. */
+static bool guest_debugs(struct machine *machine)
+{
+	return core_translation_registers(machine)->mdscr_el1 & (MDSCR_SS | MDSCR_MDE);
 }
 
 enum passed core_pass_time(struct machine *machine)
@@ -155,7 +179,8 @@ enum passed core_pass_time(struct machine *machine)
 	bool waiting = false;
 	uint64_t pstate;
 
-	if (core_code_is_hooked() || core->in_call || first & 3 || !(passing.page = page_of_code(machine, first))) {
+	if (core_code_is_hooked() || core->in_call || guest_debugs(machine) || first & 3 ||
+	    !(passing.page = page_of_code(machine, first))) {
 		return PASSED_NOTHING;
 	}
 	pstate = passing.pstate = core_read_register(machine, REGISTER_PSTATE);

@@ -113,6 +113,7 @@ static const struct {
 	KEPT(mair_el1, MAIR_EL1),   KEPT(sctlr_el2, SCTLR_EL2), KEPT(tcr_el2, TCR_EL2),     KEPT(ttbr0_el2, TTBR0_EL2),
 	KEPT(mair_el2, MAIR_EL2),   KEPT(sctlr_el3, SCTLR_EL3), KEPT(tcr_el3, TCR_EL3),     KEPT(ttbr0_el3, TTBR0_EL3),
 	KEPT(mair_el3, MAIR_EL3),   KEPT(vbar[1], VBAR_EL1),    KEPT(vbar[2], VBAR_EL2),    KEPT(vbar[3], VBAR_EL3),
+	KEPT(mdscr_el1, MDSCR_EL1),
 };
 
 #define KEPT_COUNT (sizeof kept / sizeof kept[0])
@@ -120,12 +121,14 @@ static const struct {
 
 void core_note_write(struct core *core, const uc_arm64_cp_reg *reg)
 {
-	if (reg->op0 != 3 || (reg->crn != 1 && reg->crn != 2 && reg->crn != 10 && reg->crn != 12)) {
+	if (reg->op0 == 3 ? reg->crn != 1 && reg->crn != 2 && reg->crn != 10 && reg->crn != 12
+			  : reg->op0 != 2 || reg->crn != 0) {
 		return;
 	}
 	float_traps_forget(core);
 	for (size_t i = 0; i < KEPT_COUNT; i++) {
-		if (kept[i].crn == reg->crn && kept[i].op1 == reg->op1 && kept[i].crm == reg->crm && kept[i].op2 == reg->op2) {
+		if (kept[i].op0 == reg->op0 && kept[i].crn == reg->crn && kept[i].op1 == reg->op1 &&
+		    kept[i].crm == reg->crm && kept[i].op2 == reg->op2) {
 			core->registers.current &= ~(UINT32_C(1) << i);
 		}
 	}

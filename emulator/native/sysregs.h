@@ -43,7 +43,7 @@
 #define ELR_EL3 3, 6, 4, 0, 1
 #define MAIR_EL3 3, 6, 10, 2, 0
 
-/* The registers that translation reads on every miss, and exception entry; a copy of each is kept until it is written. */
+/* What translation reads on every miss, exception entry, and who passes time; a copy of each is kept until it is written. */
 struct translation_registers {
 	uint32_t current; /* a bit for each: it is what the core holds */
 	uint64_t scr_el3, hcr_el2, vtcr_el2, vttbr_el2;
@@ -51,6 +51,7 @@ struct translation_registers {
 	uint64_t sctlr_el2, tcr_el2, ttbr0_el2, mair_el2;
 	uint64_t sctlr_el3, tcr_el3, ttbr0_el3, mair_el3;
 	uint64_t vbar[4]; /* by exception level */
+	uint64_t mdscr_el1;
 };
 
 #define sysreg(machine, ...) core_read_sysreg(machine, __VA_ARGS__)

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from emulator.machine import Machine, StopReason
+from emulator.events import EventKind
+from emulator.machine import Lost, Machine, StopReason
 from emulator.memory_map import DRAM_BASE, MIB, PAGE_SIZE, DramLayout
 from emulator.native import ffi, lib
+from tests.emulator import bare
 
 NOP, ADD, WFI = 0xD503201F, 0x91000400, 0xD503207F  # ADD x0, x0, #1
 SUBS_X1, SUBS_X2 = 0xF1000421, 0xF1000442  # SUBS Xn, Xn, #1
@@ -125,3 +127,31 @@ def test_a_page_that_cannot_be_fetched_aborts() -> None:
         lib.tzasc_set_control(machine.native, False, True)  # gates closed
         with pytest.raises(Exception, match="faults for ever"):
             machine.run(machine.instructions + 10)
+
+
+MDSCR_EL1, OSLAR_EL1 = (2, 0, 0, 2, 2), (2, 0, 1, 0, 4)
+SS_KDE, SPSR_SS = 1 | 1 << 13, 1 << 21
+EC_SOFTWARE_STEP_SAME_LEVEL = 0x33
+
+
+def test_a_guest_that_steps_its_own_code_has_each_nop_stepped() -> None:
+    guest = bare.Guest("here: nop; nop; wfi; b .")
+    lib.core_write_sysreg(guest.machine.native, *OSLAR_EL1, 0)
+    lib.core_write_sysreg(guest.machine.native, *MDSCR_EL1, SS_KDE)
+    guest.enter("here", 1, masked=0x1C0 | SPSR_SS)
+    assert guest.vector() == (1, 0x200)
+    assert guest["ESR_EL1"] >> 26 == EC_SOFTWARE_STEP_SAME_LEVEL
+    assert guest["ELR_EL1"] == guest.at("here") + 4
+
+
+def test_a_walk_that_is_denied_is_told_once() -> None:
+    """Each fault's vector lies behind the same denied table."""
+    guest = bare.Guest("here: nop; wfi")
+    guest["TCR_EL1"], guest["TTBR0_EL1"], guest["SCTLR_EL1"] = bare.TCR_EL1, bare.TABLES, 1
+    bare.set_region(guest.machine, 1, bare.TABLES, bare.TABLES + PAGE_SIZE - 1, normal="")
+    kinds: list[EventKind] = []
+    guest.machine.events.listen((EventKind.DENIED, EventKind.EXCEPTION), lambda event: kinds.append(event.kind))
+    guest.enter("here", 1)
+    with pytest.raises(Lost, match="faults for ever"):
+        guest.machine.run(guest.machine.instructions + 1)
+    assert kinds[:6] == [EventKind.DENIED, EventKind.EXCEPTION] * 3
