@@ -174,6 +174,7 @@ struct cached {
 	uint64_t physical;
 	unsigned rights;
 	bool non_secure; /* as stage 1 has it */
+	bool uncombined; /* both stages have it, but not yet the entry of both that its first use makes */
 };
 
 void translate_cached(struct machine *machine, uint64_t address, unsigned level, struct cached *cached);

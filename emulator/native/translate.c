@@ -372,6 +372,7 @@ static void find_cached(struct machine *machine, const struct context *context, 
 		if (!entry) {
 			return;
 		}
+		cached->uncombined = serial && entry->kind != TLB_COMBINED;
 		cached->rights &= entry->permissions;
 		cached->physical = entry->output | (cached->physical & ((UINT64_C(1) << entry->shift) - 1));
 	}
@@ -390,7 +391,7 @@ void translate_cached(struct machine *machine, uint64_t address, unsigned level,
 	}
 }
 
-#define SAME_CONTEXT_SHIFT 30 /* addresses that are equal from here up share tables and tags */
+#define SAME_CONTEXT_SHIFT 25 /* the smallest table's size: addresses that are equal from here up share tables and tags */
 
 uint64_t translate_reach(struct machine *machine, uint64_t address, uint64_t bytes, enum access access, unsigned level,
 			 const struct translation *first, struct tlb_found *found)
@@ -407,8 +408,8 @@ uint64_t translate_reach(struct machine *machine, uint64_t address, uint64_t byt
 		struct cached next = {.rights = ALL_RIGHTS};
 
 		find_cached(machine, &context, canonical + reached, level, &next);
-		found->lacking = !next.complete;
-		if (!next.complete || !(next.rights & needed(access)) || next.physical != first->address + reached ||
+		found->lacking = !next.complete || next.uncombined;
+		if (found->lacking || !(next.rights & needed(access)) || next.physical != first->address + reached ||
 		    next.non_secure != first->non_secure) {
 			break;
 		}
