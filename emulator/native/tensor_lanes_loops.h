@@ -343,7 +343,7 @@ static void make_secrets(uint64_t key, uint64_t first, size_t count, struct secr
 static inline void project_pairs(const int32_t *sums, size_t groups, size_t count, size_t first, size_t pairs,
 				 const struct secrets *secrets, uint64_t *found)
 {
-	four_signed_words low_part[2 * PROJECTED] = {0};
+	four_words low_part[2 * PROJECTED] = {0};
 	eight_unsigned high_part[PROJECTED] = {0};
 
 	for (size_t group = 0; group < groups; group++) {
@@ -357,8 +357,8 @@ static inline void project_pairs(const int32_t *sums, size_t groups, size_t coun
 			eight_unsigned values;
 
 			memcpy(&values, source, sizeof values);
-			low_part[2 * pair] += widened_integers(source) * low_half;
-			low_part[2 * pair + 1] += widened_integers(source + 4) * low_half;
+			low_part[2 * pair] += (four_words)(widened_integers(source) * low_half);
+			low_part[2 * pair + 1] += (four_words)(widened_integers(source + 4) * low_half);
 			high_part[pair] += values * high_half;
 		}
 	}
@@ -367,7 +367,7 @@ static inline void project_pairs(const int32_t *sums, size_t groups, size_t coun
 		const size_t from = row % 2 * 4;
 		const uint32_t upper = high_sums[from] + high_sums[from + 1] + high_sums[from + 2] + high_sums[from + 3];
 
-		found[first + row] += sum_words((four_words)low_part[row]) + ((uint64_t)upper << 32);
+		found[first + row] += sum_words(low_part[row]) + ((uint64_t)upper << 32);
 	}
 }
 
