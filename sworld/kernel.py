@@ -117,11 +117,12 @@ class SecureKernel:
 
     def _entered(self, registers: Registers) -> None:
         mask, first, second, third, fourth, fifth, owed = registers
-        if mask & Pending.PREEMPTED:
+        if not mask & Pending.PREEMPTED:
+            self._go_on()  # who was interrupted just before it left has left without coming back here
+            self._suspend()
+        elif not self._is_set_aside:
             self._interrupted.append((self.runner.set_aside(), self._due, self._leave_by))
             self._due = deque()
-        else:
-            self._suspend()
         self._away = False
         self._leave_by = SECURE_DONE, ()
         if mask & Pending.REVOKED:
@@ -138,9 +139,14 @@ class SecureKernel:
             self._due.append(partial(self._run, "service", self._serve, (first, second, third, fourth, fifth)))
         self._next()
 
+    @property
+    def _is_set_aside(self) -> bool:
+        """This kernel has left, and a thread that was interrupted before is still to go on."""
+        return self._away and bool(self._interrupted)
+
     def _go_on(self) -> None:
         """Whoever comes back to the gate after this kernel has left is the thread that was interrupted before."""
-        if self._away and self._interrupted:
+        if self._is_set_aside:
             self._suspend()
             kept, self._due, self._leave_by = self._interrupted.pop()
             self.runner.take_up(kept)

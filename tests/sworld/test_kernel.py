@@ -122,3 +122,27 @@ def test_refusal_leaves_as_status_and_detail_and_carries_nothing_else() -> None:
         kernel.core.x[index] = 0xDEAD
     assert kernel.enter(Pending.NEW_CALL, REFUSE) == (SECURE_DONE.function, ServiceStatus.OLD_VERSION, 3, 0, 0, 0)
     assert kernel.enter(Pending.NEW_CALL, 99)[1:3] == (ServiceStatus.UNKNOWN_SERVICE, 99)
+
+
+REVOKED_MEANWHILE = Pending.REVOKED | Pending.PREEMPTED
+
+
+def test_thread_that_is_interrupted_before_it_asks_gets_its_reply() -> None:
+    """It was set aside in the time before its call, and never came back to the gate before it left."""
+    kernel = booted()
+    thread = kernel.enter(Pending.NEW_CALL, ASK, 1)[1]
+    assert kernel.enter(REVOKED_MEANWHILE)[0] == SECURE_DONE.function
+    assert kernel.enter(Pending.RPC_REPLY, thread, 0, 111)[:3] == (SECURE_DONE.function, 0, 111)
+    assert kernel.log == ["call 1", "revocation", "reply 0"]
+
+
+def test_thread_goes_on_after_any_number_of_revocations() -> None:
+    kernel = booted()
+    kernel.core.x[0] = Pending.RECALL
+    kernel.arrived(Arrival.ENTRY)
+    assert kernel.core.pc == SYMBOLS[Site.BUSY.value]
+    for _ in range(3):
+        assert kernel.enter(REVOKED_MEANWHILE)[0] == SECURE_DONE.function
+    kernel.arrived(Arrival.RETURN)
+    assert kernel.leave()[0] == SECURE_DONE.function
+    assert kernel.log == [*["revocation"] * 3, "recall 0"]
