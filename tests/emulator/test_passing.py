@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from emulator.events import EventKind
 from emulator.machine import Lost, Machine, StopReason
@@ -16,6 +19,7 @@ from tests.emulator import bare
 NOP, ADD, WFI = 0xD503201F, 0x91000400, 0xD503207F  # ADD x0, x0, #1
 SUBS_X1, SUBS_X2 = 0xF1000421, 0xF1000442  # SUBS Xn, Xn, #1
 NOPS = 300
+MOST_STOPS = 500
 NOWHERE = DRAM_BASE + 8 * MIB  # a breakpoint here has every instruction looked at, so that all go through the engine
 
 
@@ -81,9 +85,7 @@ def test_every_stop_is_at_its_instruction(step: int) -> None:
         assert machine.core.x[0] == 1
 
 
-def states(
-    step: int, turns: tuple[int, int], *, by_engine: bool, code: list[int] = LOOPS
-) -> list[tuple[int, ...]]:
+def states(step: int, turns: tuple[int, int], *, by_engine: bool, code: list[int] = LOOPS) -> list[tuple[int, ...]]:
     """Registers, flags and time at every stop of a run through the loops."""
     found: list[tuple[int, ...]] = []
     with board(code) as machine:
@@ -91,7 +93,7 @@ def states(
             machine.stops.break_at(NOWHERE)
         machine.core.x[1], machine.core.x[2] = turns
         reason = StopReason.BUDGET
-        while reason is StopReason.BUDGET:
+        while reason is StopReason.BUDGET and len(found) < MOST_STOPS:
             stop = machine.run(machine.instructions + step)
             reason = stop.reason
             core = machine.core
@@ -119,6 +121,29 @@ def test_a_loop_that_ends_on_the_next_page_is_taken_as_it_stands() -> None:
     past_engine = states(7, (40, 40), by_engine=False, code=code)
     assert past_engine == states(7, (40, 40), by_engine=True, code=code)
     assert past_engine[-1][-4:] == (1, 0, 40, StopReason.WFI)
+
+
+def random_code(random: Random) -> list[int]:
+    """Around the end of a page, mostly loops; the other pages hold other code at the same offsets."""
+    words_of_page, half = PAGE_SIZE // 4, 30
+    code = [random.choice([NOP, NOP, SUBS_X1, SUBS_X2, ADD]) for _ in range(2 * words_of_page)]
+    code[0] = branch(words_of_page - half)
+    for at in range(words_of_page - half, words_of_page + half):
+        back = random.randrange(1, 9)
+        code[at] = random.choice(
+            [NOP, NOP, NOP, SUBS_X1, SUBS_X2, ADD, branch_not_equal(-back), branch_not_equal(-back),
+             branch_zero(random.randrange(3), random.choice([-back, back])), branch(random.choice([-back, back]))]
+        )  # fmt: skip
+    code[words_of_page + half :] = [WFI] * (words_of_page - half)
+    return code
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=True), st.sampled_from([1, 3, 50, 1000]))
+def test_whatever_code_there_is_does_what_it_does_in_the_engine(random: Random, step: int) -> None:
+    code = random_code(random)
+    turns = random.choice([0, 1, 5, 40, 1 << 63]), random.choice([0, 2, 7, (1 << 64) - 1])
+    assert states(step, turns, by_engine=False, code=code) == states(step, turns, by_engine=True, code=code)
 
 
 def test_a_page_that_cannot_be_fetched_aborts() -> None:
