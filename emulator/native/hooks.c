@@ -50,14 +50,14 @@ static void look_closer(struct machine *machine, uint64_t address)
 		uc_emu_stop(core->engine); /* the block is not executed */
 		return;
 	}
-	core->quiet_until =
-		core->serror_pending || core->doubtful_returns || float_traps || interrupt_pending(machine) ? 0 : core->limit;
+	core->quiet_until = core->serror_pending || core->doubtful_returns || interrupt_pending(machine) ? 0 : core->limit;
+	core->float_watch = float_traps;
 	if (core_interrupted) {
 		core_call_attention(machine); /* the signal came in between */
 	}
 }
 
-/* Runs once a block: whatever is not counting lies behind two comparisons. */
+/* Runs once a block: whatever is not counting lies behind three comparisons. */
 static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *user)
 {
 	struct machine *machine = user;
@@ -70,7 +70,8 @@ static void on_block(uc_engine *engine, uint64_t address, uint32_t size, void *u
 	if (core->in_call) {
 		core_watch_return(machine);
 	}
-	if (core->instructions > core->quiet_until || address & 3) {
+	if (core->instructions > core->quiet_until || address & 3 ||
+	    (core->float_watch && float_trap_in_block(machine, address, size))) {
 		look_closer(machine, address);
 	}
 }

@@ -297,6 +297,7 @@ struct core {
 	struct pmu pmu;
 	bool was_below_el3;       /* or is about to be: an ERET is prepared */
 	enum { FLOAT_TRAPS_UNKNOWN, FLOAT_TRAPS_NOWHERE, FLOAT_TRAPS_BELOW_EL3, FLOAT_TRAPS_EVERYWHERE } float_traps;
+	bool float_watch;         /* each block is looked through for what they catch */
 	uint8_t float_level;      /* while they are armed: the exception level, or LEVEL_UNKNOWN */
 	uint64_t float_generation; /* grows when what was found in a block may no longer hold */
 	struct float_free float_free[FLOAT_FREE_BLOCKS];

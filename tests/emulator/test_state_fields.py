@@ -18,7 +18,7 @@ WATCHER = "the debugger's, or of the watcher of events"
 
 NOT_STATE: dict[tuple[str, str], dict[str, str]] = {
     ("machine.h", "core"): {
-        CACHES: "caught_at float_traps float_level float_generation float_free registers fetched scrubbed "
+        CACHES: "caught_at float_traps float_watch float_level float_generation float_free registers fetched scrubbed "
         "scrubbed_count timers_due lines quiet_until",
         WIRING: "engine engine_context semihosting",
         ELSEWHERE: "virtual_offset hcr_virtual",  # CNTVOFF_EL2, HCR_EL2
