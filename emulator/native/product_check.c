@@ -32,24 +32,26 @@ static bool project(struct port *port, uint64_t weights, uint64_t rows, uint64_t
 	struct walk walk = walk_reading(port, weights);
 	uint8_t bounce[BLOCK * BLOCK];
 	struct secrets halves;
+	uint64_t secrets[BLOCK];
+	bool projected = true;
 
-	for (uint64_t row = 0; row < rows; row += BLOCK) {
-		uint64_t secrets[BLOCK];
-
+	for (uint64_t row = 0; projected && row < rows; row += BLOCK) {
 		lanes()->make_secrets(key, first + row, BLOCK, &halves);
 		for (unsigned i = 0; i < BLOCK; i++) {
 			secrets[i] = (uint64_t)(int64_t)halves.low[i] + ((uint64_t)halves.high[i] << 32);
 		}
-		for (uint64_t column = 0; column < columns; column += BLOCK) {
+		for (uint64_t column = 0; projected && column < columns; column += BLOCK) {
 			const uint8_t *block = walk_view(&walk, walk.address, sizeof bounce, bounce);
 
-			if (!block) {
-				return false;
+			projected = block != NULL;
+			if (projected) {
+				project_block((const int8_t(*)[BLOCK])block, secrets, projection + column);
 			}
-			project_block((const int8_t(*)[BLOCK])block, secrets, projection + column);
 		}
 	}
-	return true;
+	scratch_clear(&halves, sizeof halves);
+	scratch_clear(secrets, sizeof secrets);
+	return projected;
 }
 
 int64_t check_project(struct port *port, uint64_t weights, uint64_t rows, uint64_t columns, uint64_t key,
