@@ -12,6 +12,7 @@ from emulator.debug.source import SourceMap
 from emulator.image import Image, ImageError
 from emulator.memory_map import NORMAL_IMAGE_BASE, NORMAL_IMAGE_END, PROBE_IMAGE_BASE, SECURE_SRAM, DramLayout
 from firmware.build import ELF_FOLDER, FOLDER, image_path
+from monitor.memory import CarveOut
 
 
 def phone_sources(layout: DramLayout, folder: Path = ELF_FOLDER) -> SourceMap:
@@ -20,7 +21,7 @@ def phone_sources(layout: DramLayout, folder: Path = ELF_FOLDER) -> SourceMap:
     monitor, gate, probe = (info(name) for name in ("monitor", "gate", "probe"))
     labels = {name: address for address, name in monitor.symbols}
     stub, stub_end = labels["el2_stub_start"], labels["el2_stub_end"]
-    stub_base = layout.carve_out_base  # CARVE_OUT_EL2_STUB of firmware/el3/carve_out.h
+    stub_base = layout.carve_out_base + CarveOut.EL2_STUB
     sources = SourceMap(FOLDER.parent)
     sources.add("monitor", monitor, SECURE_SRAM.base, SECURE_SRAM.end)
     sources.add("el2", monitor, stub_base, stub_base + stub_end - stub, stub_base - stub)

@@ -1,7 +1,7 @@
 """Writes what is made from the declared tables: `python -m monitor.generate [--check]`, from the checkout.
 
 firmware/include/flex_smc.h and docs/smc-calls.md come from monitor/abi.py, firmware/include/memory_map.h from
-emulator/memory_map.py. With --check nothing is written; exit status 1 names the stale files.
+emulator/memory_map.py, firmware/include/monitor_memory.h from monitor/memory.py. With --check nothing is written; exit status 1 names the stale files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from emulator import memory_map
 from emulator.memory_map import Nsaid, Reach, StreamId
 
-from . import abi
+from . import abi, memory
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "python -m monitor.generate"
@@ -168,6 +168,55 @@ def _memory_map_header() -> Iterator[str]:
     yield "#endif"
 
 
+CONTEXT_STRUCT = """\
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* x0-x30 and the return state from every entry to EL3; the rest while another context runs. */
+struct context {
+	uint64_t x[31];
+	uint64_t elr;
+	uint64_t spsr;
+	uint64_t scr;
+	uint64_t mdcr;
+	uint64_t fpcr;
+	uint64_t fpsr;
+	uint64_t v[32][2] __attribute__((aligned(16)));
+	uint64_t el1[CONTEXT_EL1_COUNT];
+	uint64_t timers[CONTEXT_TIMERS_COUNT]; /* of the normal world's only: as it left them */
+} __attribute__((aligned(16)));
+#endif
+"""
+
+
+def monitor_memory_header() -> str:
+    return "\n".join(_monitor_memory_header()) + "\n"
+
+
+def _monitor_memory_header() -> Iterator[str]:
+    yield f"/* What the monitor keeps where. Generated from monitor/memory.py by `{COMMAND}`. */"
+    yield "#ifndef MONITOR_MEMORY_H"
+    yield "#define MONITOR_MEMORY_H"
+    yield ""
+    yield "/* The monitor's carve-out of normal memory: offsets from its base. */"
+    yield from _defines("CARVE_OUT_", {place.name: place.value for place in memory.CarveOut})
+    yield ""
+    yield "/* A context: offsets of its parts. */"
+    yield from _defines("CONTEXT_", {name.upper(): field.offset for name, field in memory.CONTEXT.items()})
+    counts = {f"{name.upper()}_COUNT": memory.CONTEXT[name].words for name in ("el1", "timers")}
+    yield from _defines("CONTEXT_", {**counts, "SIZE": memory.CONTEXT_BYTES}, _decimal)
+    yield ""
+    yield "#ifdef __ASSEMBLER__"
+    for group, registers in (("el1", memory.EL1_REGISTERS), ("timer", memory.TIMER_REGISTERS)):
+        yield f"\t.macro each_{group}_register action"
+        yield from (f"\t\\action {register}" for register in registers)
+        yield "\t.endm"
+    yield "#endif"
+    yield ""
+    yield CONTEXT_STRUCT
+    yield "#endif"
+
+
 def calls_page() -> str:
     return "\n".join(_calls_page()) + "\n"
 
@@ -227,6 +276,7 @@ def _calls_page() -> Iterator[str]:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "firmware/include/flex_smc.h": smc_header,
     "firmware/include/memory_map.h": memory_map_header,
+    "firmware/include/monitor_memory.h": monitor_memory_header,
     "docs/smc-calls.md": calls_page,
 }
 

@@ -28,12 +28,9 @@ from emulator.memory_map import (
     Window,
 )
 from monitor.abi import REVOKED, PageState, Region, Vmid
+from monitor.memory import CarveOut
 from monitor.view import (
-    DRIVER_ROOT,
     INTERRUPTS,
-    NORMAL_ROOT,
-    NPU_ROOT,
-    STORAGE_ROOT,
     Interrupts,
     Mapping,
     Pages,
@@ -65,7 +62,7 @@ def violations(
     """Every broken rule in words, none if all hold. ``vttbr``: VTTBR_EL2; ``stream_table``: where the SMMU finds it."""
     ownership = read_ownership(memory, layout)
     reachable = ownership.pages_in(*REACHABLE)
-    tables = {Vmid.NORMAL: layout.carve_out_base + NORMAL_ROOT, Vmid.DRIVER: layout.carve_out_base + DRIVER_ROOT}
+    tables = {Vmid.NORMAL: layout.carve_out_base + CarveOut.NORMAL_ROOT, Vmid.DRIVER: layout.carve_out_base + CarveOut.DRIVER_ROOT}
     normal, driver = (read_stage2(memory, tables[vmid]) for vmid in (Vmid.NORMAL, Vmid.DRIVER))
     npu_registers = _pages_of(NPU_WINDOWS)
     devices = (window for window in DEVICES if window.reach is Reach.NORMAL and window not in NPU_WINDOWS)
@@ -101,12 +98,12 @@ def violations(
 
 def storage_stream(layout: DramLayout) -> Stream:
     """Of storage, and of the NPU in normal mode."""
-    return Stream(layout.carve_out_base + STORAGE_ROOT, Vmid.STORAGE, ADDRESS_BITS)
+    return Stream(layout.carve_out_base + CarveOut.STORAGE_ROOT, Vmid.STORAGE, ADDRESS_BITS)
 
 
 def npu_stream(layout: DramLayout) -> Stream:
     """Of the NPU in secure mode."""
-    return Stream(layout.carve_out_base + NPU_ROOT, Vmid.NPU, NPU_ADDRESS_BITS)
+    return Stream(layout.carve_out_base + CarveOut.NPU_ROOT, Vmid.NPU, NPU_ADDRESS_BITS)
 
 
 def _streams(memory: PhysicalMemory, layout: DramLayout, table: int, secure: bool) -> list[str]:

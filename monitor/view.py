@@ -19,12 +19,6 @@ from monitor.abi import REGION_SHIFT, REVOKED, PageState, Region
 
 Pages: TypeAlias = NDArray[np.uint64]
 
-# Of firmware/el3/carve_out.h: where the monitor's stage-2 tables are, from the base of its carve-out.
-NORMAL_ROOT = 0x2000
-STORAGE_ROOT = 0x3000
-NPU_ROOT = 0xB000
-DRIVER_ROOT = 0xD000
-
 STREAM_ENTRY_BYTES = 64
 _ENTRIES = 512
 INTERRUPTS = 288  # of the GIC: 16 SGIs, 16 PPIs, 256 SPIs

@@ -2,7 +2,6 @@
  * The monitor's boot: self-check, protection, tables. Then the driver context boots, until DRIVER_READY, then the secure
  * world, until SECURE_READY, then the normal one.
  */
-#include "carve_out.h"
 #include "context.h"
 #include "cpu.h"
 #include "deadline.h"
@@ -10,6 +9,7 @@
 #include "image.h"
 #include "memory_map.h"
 #include "mmu.h"
+#include "monitor_memory.h"
 #include "npu_tables.h"
 #include "ownership.h"
 #include "panic.h"
@@ -48,11 +48,10 @@ static void install_el2_stub(const struct dram_layout *layout)
 	dsb_system();
 	isb();
 	WRITE_SYSREG(vbar_el2, layout->normal_end + CARVE_OUT_EL2_STUB);
-	WRITE_SYSREG(sp_el2, layout->normal_end + CARVE_OUT_EL2_STACK_END);
 }
 
 /* A world starts at EL1 with its MMU off: x0, x1 = bounds of its memory, x2 = its number. */
-static void prepare(enum world world, uint64_t scr, uint64_t entry, uint64_t base, uint64_t end)
+static void prepare(enum world world, uint64_t scr, uint64_t mdcr, uint64_t entry, uint64_t base, uint64_t end)
 {
 	struct context *context = &contexts[world];
 
@@ -62,6 +61,7 @@ static void prepare(enum world world, uint64_t scr, uint64_t entry, uint64_t bas
 	context->elr = entry;
 	context->spsr = SPSR_EL1H_MASKED;
 	context->scr = scr;
+	context->mdcr = mdcr;
 	context->el1[0] = SCTLR_EL1_RES1;
 }
 
@@ -97,9 +97,10 @@ void monitor_boot(uint64_t secure_entry, uint64_t normal_entry, uint64_t driver_
 	smmu_start(&layout);
 	install_el2_stub(&layout);
 	greet(&layout);
-	prepare(WORLD_DRIVER, SCR_DRIVER_CONTEXT, driver_entry, layout.driver_base, layout.driver_base + DRIVER_BYTES);
-	prepare(WORLD_SECURE, SCR_SECURE_WORLD, secure_entry, layout.secure_base, layout.secure_end);
-	prepare(WORLD_NORMAL, SCR_NORMAL_WORLD, normal_entry, DRAM_BASE, layout.normal_end);
+	prepare(WORLD_DRIVER, SCR_DRIVER_CONTEXT, MDCR_ALL_TRAPPED, driver_entry, layout.driver_base,
+		layout.driver_base + DRIVER_BYTES);
+	prepare(WORLD_SECURE, SCR_SECURE_WORLD, MDCR_ALL_TRAPPED, secure_entry, layout.secure_base, layout.secure_end);
+	prepare(WORLD_NORMAL, SCR_NORMAL_WORLD, MDCR_NORMAL_WORLD, normal_entry, DRAM_BASE, layout.normal_end);
 	world_enter(&contexts[WORLD_DRIVER]);
 	stage2_enter_driver();
 }

@@ -13,8 +13,6 @@
 #define DCZID_64_BYTES 4
 
 #define CPTR_EL2_RES1 0x33ff /* nothing traps, FP and SIMD included */
-#define MDCR_EL3_SDD (1 << 16) /* no debug exceptions in the secure world */
-#define MDCR_EL3_SPD32 (2 << 14)
 #define HCR_VM (1 << 0)
 #define HCR_SWIO (1 << 1) /* a guest's set/way invalidate cleans, too */
 #define HCR_RW (UINT64_C(1) << 31)
@@ -43,7 +41,9 @@ void cpu_configure(void)
 {
 	WRITE_SYSREG(scr_el3, SCR_SECURE_WORLD);
 	WRITE_SYSREG(cptr_el3, 0);
-	WRITE_SYSREG(mdcr_el3, MDCR_EL3_SDD | MDCR_EL3_SPD32);
+	WRITE_SYSREG(mdcr_el3, MDCR_ALL_TRAPPED);
+	WRITE_SYSREG(actlr_el3, 0); /* the A72's own registers: no lower level writes them */
+	WRITE_SYSREG(actlr_el2, 0);
 
 	WRITE_SYSREG(hcr_el2, HCR_RW | HCR_SWIO | HCR_VM);
 	WRITE_SYSREG(sctlr_el2, SCTLR_EL2_RES1);
@@ -52,6 +52,7 @@ void cpu_configure(void)
 	WRITE_SYSREG(mdcr_el2, READ_SYSREG(pmcr_el0) >> PMCR_N_SHIFT & PMCR_N_MASK);
 	WRITE_SYSREG(cnthctl_el2, CNTHCTL_EL1_COUNTER_AND_TIMER);
 	WRITE_SYSREG(cntvoff_el2, 0);
+	WRITE_SYSREG(cnthp_ctl_el2, 0); /* a reset leaves it as it likes */
 	WRITE_SYSREG(cntfrq_el0, COUNTER_HZ);
 	WRITE_SYSREG(vpidr_el2, READ_SYSREG(midr_el1));
 	WRITE_SYSREG(vmpidr_el2, READ_SYSREG(mpidr_el1));

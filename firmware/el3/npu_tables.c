@@ -1,7 +1,7 @@
 #include "npu_tables.h"
 
-#include "carve_out.h"
 #include "memory.h"
+#include "monitor_memory.h"
 #include "npu.h"
 #include "smmu.h"
 #include "stage2.h"

@@ -1,6 +1,6 @@
 #include "smmu.h"
 
-#include "carve_out.h"
+#include "monitor_memory.h"
 #include "panic.h"
 #include "registers.h"
 #include "stage2.h"

@@ -1,6 +1,6 @@
 #include "stage2.h"
 
-#include "carve_out.h"
+#include "monitor_memory.h"
 #include "sysreg.h"
 
 #define ENTRIES 512

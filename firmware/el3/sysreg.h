@@ -14,7 +14,17 @@
 #define SCR_NORMAL_WORLD  (SCR_COMMON | SCR_NS)
 #define SCR_DRIVER_CONTEXT (SCR_COMMON | SCR_NS | SCR_IRQ)
 
+/* MDCR_EL3. Debug and performance monitor registers are the normal world's; whoever else touches one comes to EL3. */
+#define MDCR_TPM          (1 << 6)
+#define MDCR_TDA          (1 << 9)
+#define MDCR_TDOSA        (1 << 10)
+#define MDCR_SPD32        (2 << 14)
+#define MDCR_SDD          (1 << 16) /* no debug exceptions in the secure world */
+#define MDCR_NORMAL_WORLD (MDCR_SDD | MDCR_SPD32)
+#define MDCR_ALL_TRAPPED  (MDCR_NORMAL_WORLD | MDCR_TPM | MDCR_TDA | MDCR_TDOSA)
+
 #define SPSR_EL1H_MASKED  0x3c5 /* EL1 with its own SP, all of DAIF set */
+#define SPSR_SP_ELX       1
 #define SPSR_EL_SHIFT     2
 #define SPSR_EL_MASK      3
 
@@ -28,7 +38,10 @@
 #define SCTLR_WXN         (1 << 19)
 
 #define ESR_EC_SHIFT      26
+#define ESR_EC_UNKNOWN    0x00
 #define ESR_EC_SMC64      0x17
+#define ESR_EC_REGISTER   0x18 /* MSR, MRS or a system instruction, trapped */
+#define ESR_IL            (1 << 25)
 #define ESR_SMC_IMMEDIATE 0xffff
 
 /* CNTHCTL_EL2: what of the physical counter and timer EL2 leaves to EL1. */

@@ -46,7 +46,7 @@ vectors:
 	stp	x28, x29, [x0, #0xe0]
 	mrs	x1, elr_el3
 	mrs	x2, spsr_el3
-	str	x30, [x0, #CONTEXT_X30]
+	str	x30, [x0, #(CONTEXT_X + 30 * 8)]
 	stp	x1, x2, [x0, #CONTEXT_ELR]
 	ldp	x1, x2, [sp], #16
 	stp	x1, x2, [x0, #CONTEXT_X]
@@ -64,9 +64,16 @@ vectors:
 	.balign	0x80
 	b	fiq_from_below
 	panic_vector 11
-	panic_vector 12			/* lower level, AArch32 */
-	panic_vector 13
-	panic_vector 14
+
+	/*
+	 * Lower level, AArch32. The level below EL3 decides that, not the one interrupted (Arm ARM D1.10.2), and both of the
+	 * normal world's are AArch64; should a core count AArch32 EL0 here, its interrupts are interrupts all the same.
+	 */
+	panic_vector 12
+	.balign	0x80
+	b	irq_from_below
+	.balign	0x80
+	b	fiq_from_below
 	panic_vector 15
 
 	.section .text, "ax"
@@ -100,7 +107,7 @@ monitor_exit:
 	ldp	x1, x2, [x0, #CONTEXT_ELR]
 	msr	elr_el3, x1
 	msr	spsr_el3, x2
-	ldr	x30, [x0, #CONTEXT_X30]
+	ldr	x30, [x0, #(CONTEXT_X + 30 * 8)]
 	ldp	x2, x3, [x0, #0x10]
 	ldp	x4, x5, [x0, #0x20]
 	ldp	x6, x7, [x0, #0x30]

@@ -1,49 +1,16 @@
 /*
- * The world switch: what EL1 of both worlds shares with EL1 of the other. The only place where EL3 touches vector
- * registers. EL2's registers are not here: the secure world has no EL2, and the normal world's stay as they are.
+ * The world switch: what EL1 of a context shares with EL1 of the others. The only place where EL3 touches vector
+ * registers. EL2's registers are not here: the secure world has no EL2, and the normal world's stay as they are. The
+ * registers of debug and of the performance monitors are the normal world's: MDCR_EL3 keeps the others from them. But with
+ * PMCR_EL0.E clear, as theirs is, nothing of theirs is counted.
+ *
+ * EL1's timers are the normal world's as well, and go on in every context: its ticks preempt. Nothing can trap CNTV from the
+ * others, so the normal world finds all of them as it left them.
  */
 #include "context.h"
 
 	.arch_extension fp
 	.arch_extension simd
-
-	/*
-	 * Every register that EL1 or EL0 of a Cortex-A72 can write and that is not banked by security state, but for the
-	 * physical timer: it is the normal world's, and goes on while another context runs. stage2.c keeps it from the driver.
-	 */
-	.macro	each_el1_register action
-	\action	sctlr_el1
-	\action	actlr_el1
-	\action	cpacr_el1
-	\action	ttbr0_el1
-	\action	ttbr1_el1
-	\action	tcr_el1
-	\action	mair_el1
-	\action	amair_el1
-	\action	contextidr_el1
-	\action	vbar_el1
-	\action	esr_el1
-	\action	far_el1
-	\action	afsr0_el1
-	\action	afsr1_el1
-	\action	par_el1
-	\action	elr_el1
-	\action	spsr_el1
-	\action	sp_el0
-	\action	sp_el1
-	\action	tpidr_el0
-	\action	tpidrro_el0
-	\action	tpidr_el1
-	\action	csselr_el1
-	\action	cntkctl_el1
-	\action	cntv_ctl_el0
-	\action	cntv_cval_el0
-	\action	mdscr_el1
-	\action	pmcr_el0
-	\action	pmselr_el0
-	\action	pmuserenr_el0
-	\action	pmccfiltr_el0
-	.endm
 
 	.macro	save_register name
 	mrs	x9, \name
@@ -92,7 +59,7 @@
 	ldp	\first, \second, [x10, #\offset]
 	.endm
 
-	/* All but EL1's registers, at which x0 points afterwards; SCR_EL3 in x12. */
+	/* All but EL1's registers, at which x0 points afterwards; SCR_EL3 in x12, MDCR_EL3 in x14. */
 	.macro	enter_common
 	msr	tpidr_el3, x0
 	add	x10, x0, #CONTEXT_V
@@ -100,7 +67,7 @@
 	ldp	x9, x11, [x0, #CONTEXT_FPCR]
 	msr	fpcr, x9
 	msr	fpsr, x11
-	ldr	x12, [x0, #CONTEXT_SCR]
+	ldp	x12, x14, [x0, #CONTEXT_SCR]
 	add	x0, x0, #CONTEXT_EL1
 	.endm
 
@@ -117,9 +84,17 @@ world_switch:
 	add	x0, x0, #CONTEXT_EL1
 	mov	x1, x0
 	each_el1_register save_register
+	each_timer_register save_register
 	mov	x0, x13
 	enter_common
 	each_el1_register change_register
+	adrp	x9, contexts + CONTEXT_NORMAL
+	add	x9, x9, :lo12:contexts + CONTEXT_NORMAL
+	cmp	x9, x13
+	b.ne	2f
+	each_timer_register change_register
+2:
+	msr	mdcr_el3, x14
 	msr	scr_el3, x12
 	isb
 	ret
@@ -129,6 +104,7 @@ world_switch:
 world_enter:
 	enter_common
 	each_el1_register restore_register
+	msr	mdcr_el3, x14
 	msr	scr_el3, x12
 	isb
 	ret

@@ -29,8 +29,6 @@
 	\action	sp_el0
 	\action	csselr_el1
 	\action	cntkctl_el1
-	\action	cntv_cval_el0
-	\action	mdscr_el1
 	.endm
 
 	.macro	plant name

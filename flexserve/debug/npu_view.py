@@ -12,7 +12,8 @@ from emulator.machine import Machine
 from emulator.memory_map import FIRST_SPI, GIC_DISTRIBUTOR, NPU0, NPU1, NPU2, NPU_CONTROL, StreamId, Window
 from emulator.registers import Register
 from monitor.abi import Vmid
-from monitor.view import DRIVER_ROOT, NORMAL_ROOT, read_stage2, read_stream
+from monitor.memory import CarveOut
+from monitor.view import read_stage2, read_stream
 
 from .protection_views import must_hold, stream_table
 from .scene import Answer, Scene, Words, expect_none, lines
@@ -45,7 +46,7 @@ def _owner(registers: str, stream: str) -> str:
 
 
 def _registers_in(machine: Machine) -> str:
-    tables = {"the normal world": NORMAL_ROOT, "the driver context": DRIVER_ROOT}
+    tables = {"the normal world": CarveOut.NORMAL_ROOT, "the driver context": CarveOut.DRIVER_ROOT}
     found = [
         name
         for name, root in tables.items()

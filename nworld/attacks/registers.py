@@ -23,7 +23,6 @@ RESULTS = 6  # x0-x5 of a yielding call
 STATUS_BITS = 0x9F  # of FPCR and FPSR: the exception flags, which live in FPSR
 MAIR = 0xFF04  # both kernels need attributes 0 and 1
 CPACR_FP_EVERYWHERE, CPACR_FP_AT_EL1 = 3 << 20, 1 << 20
-MDSCR_TDCC = 1 << 12
 VBAR_RES0 = 0x7FF
 FLOOR = 4  # registers of probe_floor
 
@@ -48,7 +47,6 @@ def system_patterns(world: str, names: tuple[str, ...]) -> dict[str, int]:
     values = {name: pattern(world, name) for name in names}
     values["mair_el1"] = values["mair_el1"] & ~0xFFFF | MAIR
     values["cpacr_el1"] = CPACR_FP_EVERYWHERE if world == "normal" else CPACR_FP_AT_EL1
-    values["mdscr_el1"] = 0 if world == "normal" else MDSCR_TDCC  # no bit that brings debug exceptions
     return values
 
 

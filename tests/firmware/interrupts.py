@@ -81,12 +81,11 @@ class NormalTimer(NormalInterrupt):
         return True  # at boot nobody listens yet: it waits until the normal world does
 
     def call(self, phone: Phone, scene: Scene, ticks: int) -> str:
-        phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions + ticks)
-        phone.core.write_sysreg("CNTP_CTL_EL0", 1)
+        phone.set_timer(phone.machine.instructions + ticks)
         return scene.make(phone)
 
     def quiet(self, phone: Phone) -> None:
-        phone.core.write_sysreg("CNTP_CTL_EL0", 0)
+        phone.set_timer(None)
 
 
 class Console(NormalInterrupt):

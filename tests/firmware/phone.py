@@ -24,6 +24,7 @@ from emulator.world import World, vmid_of
 from firmware.build import ELF_FOLDER, image_path
 from monitor import abi
 from monitor.abi import Call
+from monitor.memory import CONTEXT, CONTEXT_BYTES, TIMER_REGISTERS
 
 PAGE = NORMAL_IMAGE_END + 4 * MIB  # some page that is free for tests
 NEVER = 1_000_000_000  # instructions that nothing here needs
@@ -173,6 +174,15 @@ class Phone:
         self.core.x[8], self.core.x[9] = -(-ticks // INSTRUCTIONS_PER_LONG_TURN), 0
         self.core.pc = self.gate("gate_busy")
         assert self.run() == "arrive_return"
+
+    def set_timer(self, at: int | None) -> None:
+        """The normal world's physical timer, as it would have set it while it ran; None: off."""
+        values = (int(at is not None), at or 0)
+        for name, value in zip(TIMER_REGISTERS, values, strict=False):
+            self.core.write_sysreg(name.upper(), value)
+        if self.core.world is World.SECURE or self.in_driver:  # what the normal world left is in its context
+            normal = self.images.monitor.symbols["contexts"] + World.NORMAL * CONTEXT_BYTES
+            self.machine.write_physical(normal + CONTEXT["timers"].offset, struct.pack("<2Q", *values))
 
     def lock(self, base: int = PAGE, pages: int = 1) -> None:
         assert self.call(abi.MEM_ALLOCATE, base, pages) == {"status": 0, "done": pages}

@@ -145,12 +145,12 @@ def driver_interrupted(phone: Phone) -> None:
 def _interrupt(phone: Phone) -> None:
     """By the timer, once: the normal world has served it."""
     ahead = phone.core.read_sysreg("CNTP_CVAL_EL0")
-    phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions + SHORT)
+    phone.set_timer(phone.machine.instructions + SHORT)
     phone.core.x[8], phone.core.x[9] = 0, SHORT
     phone.core.pc = phone.gate("gate_busy")
     phone.run()
     assert phone.registers(1) == [Status.PREEMPTED]
-    phone.core.write_sysreg("CNTP_CVAL_EL0", ahead)
+    phone.set_timer(ahead)
 
 
 def secure_npu(phone: Phone) -> None:

@@ -23,7 +23,7 @@ from emulator.memory_map import (
 from emulator.world import World, vmid_of
 from monitor import abi
 from monitor.abi import Call, Status
-from monitor.view import DRIVER_ROOT
+from monitor.memory import CarveOut
 
 from .npu import CLOCK, POWER, broken
 from .phone import PAGE, Phone
@@ -141,7 +141,7 @@ LAYOUT = DramLayout(64 * MIB)
 OUTSIDE: dict[str, Callable[[DramLayout], int]] = {
     "the page below its own": lambda layout: layout.driver_base - PAGE_SIZE,
     "the page above its own": lambda layout: layout.driver_base + DRIVER_BYTES,
-    "its own stage-2 table": lambda layout: layout.carve_out_base + DRIVER_ROOT,
+    "its own stage-2 table": lambda layout: layout.carve_out_base + CarveOut.DRIVER_ROOT,
     "the EL2 stub": lambda layout: layout.carve_out_base,
     "the NPU's table": lambda layout: layout.npu_tables_base,
     "a page of the normal world": lambda layout: PAGE + 16 * PAGE_SIZE,

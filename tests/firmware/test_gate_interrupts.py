@@ -84,7 +84,7 @@ def test_interrupt_at_any_instruction_of_a_site_changes_no_register(phone: Phone
     served = 0
     for ticks in range(1, length + 1):
         phone.machine.restore(begin)
-        phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions + ticks)
+        phone.set_timer(phone.machine.instructions + ticks)
         stopped = act(phone)
         if stopped == "arrive_irq":
             served += 1
@@ -99,7 +99,7 @@ def test_interrupt_at_any_instruction_of_a_site_changes_no_register(phone: Phone
 
 def test_interrupt_before_a_wait_ends_it(phone: Phone) -> None:
     """It came after its kernel had looked, and before it slept."""
-    phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions)
+    phone.set_timer(phone.machine.instructions)
     assert go(phone, "gate_wait", turns=(0, 1)) == "arrive_irq"
     serve(phone)
     assert phone.run() == "arrive_return"
@@ -117,7 +117,7 @@ def test_masked_interrupt_waits_for_the_unmasking() -> None:
 
 
 def test_handler_is_not_interrupted_in_its_turn(phone: Phone) -> None:
-    phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions)
+    phone.set_timer(phone.machine.instructions)
     assert go(phone, "gate_busy", turns=(1, 0)) == "arrive_irq"
     assert phone.smc(abi.FLEX_VERSION.function) == "arrive_return"  # it is pending all the time
     phone.wait(1000)
@@ -127,7 +127,7 @@ def test_handler_is_not_interrupted_in_its_turn(phone: Phone) -> None:
 
 def test_interrupt_of_a_preempted_call_comes_before_its_answer(phone: Phone) -> None:
     phone.enter(World.SECURE)
-    phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions + 1000)
+    phone.set_timer(phone.machine.instructions + 1000)
     assert go(phone, "gate_busy", turns=(FAR, 0)) == "arrive_irq"
     assert (phone.core.world, phone.core.read_sysreg("ELR_EL1")) == (World.NORMAL, phone.gate("gate_smc") + 4)
     serve(phone)

@@ -43,8 +43,7 @@ def start() -> Iterator[Start]:
     off = phone.machine.save()
     phone.boot()
     listen(phone)
-    phone.core.write_sysreg("CNTP_CVAL_EL0", AHEAD)
-    phone.core.write_sysreg("CNTP_CTL_EL0", 1)
+    phone.set_timer(AHEAD)
     yield Start(phone, off, phone.machine.save())
     phone.machine.close()
 

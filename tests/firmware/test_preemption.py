@@ -45,15 +45,14 @@ def arm(phone: Phone, ticks: int = SOON) -> None:
         (GIC_CPU.base, 1), (GIC_CPU.base + GICC_PMR, 0xFF),
     ):  # fmt: skip
         store(phone, address, value)
-    phone.core.write_sysreg("CNTP_CVAL_EL0", phone.machine.instructions + ticks)
-    phone.core.write_sysreg("CNTP_CTL_EL0", 1)
+    phone.set_timer(phone.machine.instructions + ticks)
 
 
 def serve(phone: Phone) -> None:
     """The normal world's handler of its timer."""
     phone.enter(World.NORMAL)
     assert load(phone, GIC_CPU.base + GICC_IAR) == TIMER
-    phone.core.write_sysreg("CNTP_CTL_EL0", 0)
+    phone.set_timer(None)
     store(phone, GIC_CPU.base + GICC_EOIR, TIMER)
 
 

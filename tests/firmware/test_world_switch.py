@@ -23,12 +23,11 @@ MASKS = {  # bits that a kernel can spare
     "ttbr1_el1": (0xFFFF_FFFF_F000, 0),
     "csselr_el1": (0xF, 0),
     "cntkctl_el1": (0x3FF, 0),
-    "mdscr_el1": (0, 0x1000),
 }
 
 
-# As MASKS says, hard-wired in a Cortex-A72, or not kept by the engine (timers).
-FIXED = {"cpacr_el1", "mdscr_el1", "afsr0_el1", "afsr1_el1", "amair_el1", "cntp_cval_el0", "cntv_cval_el0"}
+# As MASKS says, or hard-wired in a Cortex-A72.
+FIXED = {"cpacr_el1", "afsr0_el1", "afsr1_el1", "amair_el1"}
 
 
 @dataclass(frozen=True)
