@@ -190,7 +190,7 @@ def _status(event: Event, call: abi.Call | None) -> str | None:
     name = call.name if call else "SMC"
     status = abi.signed(event.args[0])
     if status < 0:
-        return f"{name}: {abi.Status(status).name}" if call else abi.Status(status).name
+        return f"{name}: {call.statuses(status).name}" if call else abi.Status(status).name
     if call is abi.SECURE_DONE and event.args[1] != ServiceStatus.DONE:
         return f"secure world: {ServiceStatus(event.args[1]).name}"
     return None

@@ -40,6 +40,7 @@ Show = Callable[[Notice], None]
 
 TOKEN_BYTES = 48  # of a token's text in an event
 MAX_VAIN_WAITS = 1_000  # in a row
+MONITOR_LEVEL = 3
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Usage:
 
 
 class PoweredOff(Exception):
-    """The phone was switched off in the middle of a request."""
+    """The phone was switched off in the middle of a request, or reset, after which it is to be made anew."""
 
 
 class System:
@@ -140,6 +141,7 @@ class System:
         self.meter = Meter(self.machine.events)
         self._vain_waits = 0
         self._fell_through = False
+        self._monitor_halted = images.monitor.symbols["monitor_halted"]
         self.probe = {name: PROBE_IMAGE_BASE + offset for name, offset in images.probe.symbols.items()}
         secure_base, driver_base = self.machine.layout.secure_base, self.machine.layout.driver_base
         self.machine.load(images.monitor)
@@ -269,7 +271,11 @@ class System:
                     self._fell_through = False
                 kernel.arrived(arrival)
                 return
-        raise GateFault(f"the core stopped in no gate, at {stop.pc:#x}")
+        if stop.pc == self._monitor_halted:
+            raise GateFault("the monitor has panicked: its console says why")
+        if self.machine.core.level != MONITOR_LEVEL:
+            raise GateFault(f"the core stopped in no gate, at {stop.pc:#x}")
+        self._wait(self.machine.advance_to_next_event)  # CPU_SUSPEND
 
     def _wait(self, pass_time: Callable[[], bool]) -> None:
         """WFI: time moves to the next event. One that came just before the WFI lets it fall through at once."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from emulator.world import World
 
-VERSION_MAJOR = 1
+VERSION_MAJOR = 2
 VERSION_MINOR = 0
 SMCCC_VERSION = 0x1_0005  # 1.5
 PSCI_VERSION = 0x1_0001  # 1.1
@@ -46,6 +46,16 @@ class Status(enum.IntEnum):
     NOT_OWED = -20  # FORCE of more pages than are owed, of an NPU that nobody asked back
     FAULT = -21  # the driver context did what it may not, and was started afresh
     TIMEOUT = -22  # the driver context did not return in time, and was started afresh
+
+
+class PsciStatus(enum.IntEnum):
+    """x0 of a PSCI call (Arm DEN 0022, 5.2.2), whose codes are not SMCCC's."""
+
+    SUCCESS = 0
+    NOT_SUPPORTED = -1
+    INVALID_PARAMETERS = -2
+    DENIED = -3
+    ALREADY_ON = -4
 
 
 class PageState(enum.IntEnum):
@@ -125,9 +135,13 @@ class Kind(enum.Enum):
     """How a word reads in a trace."""
 
     STATUS = "status"
+    PSCI_STATUS = "PSCI status"
     ADDRESS = "address"
     NUMBER = "number"
     MASK = "mask"
+
+
+STATUSES: Mapping[Kind, type[Status] | type[PsciStatus]] = {Kind.STATUS: Status, Kind.PSCI_STATUS: PsciStatus}
 
 
 @dataclass(frozen=True)
@@ -148,8 +162,13 @@ class Call:
     by: Caller
     args: tuple[Word, ...]
     returns: tuple[Word, ...]
-    fails: tuple[Status, ...]
+    fails: tuple[Status, ...] | tuple[PsciStatus, ...]
     what: str
+
+    @property
+    def statuses(self) -> type[Status] | type[PsciStatus]:
+        """What its x0 means, if that is a status."""
+        return PsciStatus if self.returns[:1] == (_psci_status,) else Status
 
     @property
     def is_fast(self) -> bool:
@@ -170,7 +189,7 @@ class Call:
     def results(self, registers: Sequence[int]) -> dict[str, int]:
         """Results by name from x0.., statuses signed; after a failure the status alone."""
         values = {
-            word.name: signed(value) if word.kind is Kind.STATUS else value
+            word.name: signed(value) if word.kind in STATUSES else value
             for word, value in zip(self.returns, registers, strict=False)
         }
         status = values.get("status", Status.SUCCESS)
@@ -183,6 +202,13 @@ def signed(value: int) -> int:
 
 
 _status = Word("status", Kind.STATUS, "status code")
+_psci_status = Word("status", Kind.PSCI_STATUS, "PSCI status code")
+_target = Word("target", Kind.MASK, "affinity fields of a core's MPIDR_EL1")
+_entry = Word("entry", Kind.ADDRESS, "where it is to go on")
+_entry_32 = Word("entry", Kind.MASK, "where it is to go on")
+_context = Word("context", Kind.MASK, "for x0 there")
+_power_state = Word("power_state", Kind.MASK, "0: standby; there is no other")
+_affinity_level = Word("level", Kind.NUMBER, "0: a core; there is no other")
 _base = Word("base", Kind.ADDRESS, "physical address of the first page, 4 KiB aligned")
 _pages = Word("pages", Kind.NUMBER, "count of 4 KiB pages, at least 1")
 _done = Word("done", Kind.NUMBER, "pages done, at most PAGES_PER_CALL; fewer than asked: call again for the rest")
@@ -219,9 +245,34 @@ SMCCC_ARCH_FEATURES = Call(0x8000_0001, "SMCCC_ARCH_FEATURES", Caller.BOTH, (_fu
     (Status.NOT_SUPPORTED,), "Whether an architecture call is implemented.")
 PSCI_VERSION_CALL = Call(0x8400_0000, "PSCI_VERSION", Caller.NORMAL, (), _version("major << 16 | minor"), (),
     "Version of the power interface.")
+PSCI_CPU_SUSPEND_32 = Call(0x8400_0001, "PSCI_CPU_SUSPEND_32", Caller.NORMAL, (_power_state, _entry_32, _context),
+    (_psci_status,), (PsciStatus.INVALID_PARAMETERS,), "As PSCI_CPU_SUSPEND.")
+PSCI_CPU_OFF = Call(0x8400_0002, "PSCI_CPU_OFF", Caller.NORMAL, (), (_psci_status,), (PsciStatus.DENIED,),
+    "Refused: the secure world is resident on the only core.")
+PSCI_CPU_ON_32 = Call(0x8400_0003, "PSCI_CPU_ON_32", Caller.NORMAL, (_target, _entry_32, _context), (_psci_status,),
+    (PsciStatus.INVALID_PARAMETERS, PsciStatus.ALREADY_ON), "As PSCI_CPU_ON.")
+PSCI_AFFINITY_INFO_32 = Call(0x8400_0004, "PSCI_AFFINITY_INFO_32", Caller.NORMAL, (_target, _affinity_level),
+    (_psci_status,), (PsciStatus.INVALID_PARAMETERS,), "As PSCI_AFFINITY_INFO.")
+PSCI_MIGRATE_INFO_TYPE = Call(0x8400_0006, "PSCI_MIGRATE_INFO_TYPE", Caller.NORMAL, (),
+    (Word("type", Kind.NUMBER, "1: a uniprocessor trusted OS that does not migrate"),), (),
+    "What the secure world is to CPU_OFF.")
+PSCI_MIGRATE_INFO_UP_CPU_32 = Call(0x8400_0007, "PSCI_MIGRATE_INFO_UP_CPU_32", Caller.NORMAL, (), (_target,), (),
+    "As PSCI_MIGRATE_INFO_UP_CPU.")
+PSCI_CPU_SUSPEND = Call(0xC400_0001, "PSCI_CPU_SUSPEND", Caller.NORMAL, (_power_state, _entry, _context),
+    (_psci_status,), (PsciStatus.INVALID_PARAMETERS,),
+    "Sleeps until an interrupt. There is but one power state, standby, from which a core returns as from any call.")
+PSCI_CPU_ON = Call(0xC400_0003, "PSCI_CPU_ON", Caller.NORMAL, (_target, _entry, _context), (_psci_status,),
+    (PsciStatus.INVALID_PARAMETERS, PsciStatus.ALREADY_ON), "Refused: there is one core, and it is on.")
+PSCI_AFFINITY_INFO = Call(0xC400_0004, "PSCI_AFFINITY_INFO", Caller.NORMAL, (_target, _affinity_level),
+    (_psci_status,), (PsciStatus.INVALID_PARAMETERS,), "SUCCESS says ON: of the one core there is.")
+PSCI_MIGRATE_INFO_UP_CPU = Call(0xC400_0007, "PSCI_MIGRATE_INFO_UP_CPU", Caller.NORMAL, (), (_target,), (),
+    "The core on which the secure world is resident.")
+PSCI_SYSTEM_RESET = Call(0x8400_0009, "PSCI_SYSTEM_RESET", Caller.NORMAL, (), (), (),
+    "Switches the machine off and on again; does not return.")
 PSCI_SYSTEM_OFF = Call(0x8400_0008, "PSCI_SYSTEM_OFF", Caller.NORMAL, (), (), (),
     "Switches the machine off; does not return.")
-PSCI_FEATURES = Call(0x8400_000A, "PSCI_FEATURES", Caller.NORMAL, (_function,), (_status,), (Status.NOT_SUPPORTED,),
+PSCI_FEATURES = Call(0x8400_000A, "PSCI_FEATURES", Caller.NORMAL, (_function,), (_psci_status,),
+    (PsciStatus.NOT_SUPPORTED,),
     "Whether a PSCI call, or SMCCC_VERSION, is implemented.")
 FLEX_UID = Call(0x8700_FF01, "FLEX_UID", Caller.BOTH, (),
     tuple(Word(f"word{index}", Kind.MASK, f"word {index}") for index in range(4)), (),
@@ -242,14 +293,17 @@ MEM_RECALL = Call(0xC700_0112, "MEM_RECALL", Caller.NORMAL,
     (_status, Word("owed", Kind.NUMBER, "pages owed, at most those LOCKED or ALLOCATED"),
      Word("deadline", Kind.NUMBER, "CNTPCT_EL0 from which FORCE is allowed; 0 when nothing is owed")),
     (Status.INVALID_PARAMETER,),
-    "Asks for pages back; the secure world chooses which. Adds to what is owed and keeps the earlier deadline.")
+    "Asks for pages back; the secure world chooses which. Adds to what is owed, for which there is one deadline: the"
+    " earlier of two, but MINIMUM_DEADLINE from now at the earliest.")
 MEM_RELEASE = Call(0xC700_0113, "MEM_RELEASE", Caller.SECURE, (_base, _pages), (_status, _done), _EXTENT_FAILS,
-    "LOCKED to RELEASED; ALLOCATED to NORMAL, declined. Each page lowers what is owed.")
+    "LOCKED to RELEASED. Each page lowers what is owed.")
 MEM_RECLAIM = Call(0xC700_0114, "MEM_RECLAIM", Caller.NORMAL,
     (_base, _pages, Word("flags", Kind.MASK, "bit 0 FORCE, the others zero")), (_status, _done),
     (*_EXTENT_FAILS, Status.NOT_DUE, Status.NOT_OWED),
     "RELEASED to NORMAL, scrubbed, then mapped; ALLOCATED to NORMAL at any time. FORCE: LOCKED to NORMAL, scrubbed and"
     " revoked, after the deadline and at most what is owed.")
+MEM_DECLINE = Call(0xC700_0118, "MEM_DECLINE", Caller.SECURE, (_base, _pages), (_status, _done), _EXTENT_FAILS,
+    "ALLOCATED to NORMAL: the secure world does not want what it was promised. Each page lowers what is owed.")
 MEM_NEXT_RELEASED = Call(0xC700_0115, "MEM_NEXT_RELEASED", Caller.NORMAL, (_cursor,), _found,
     (Status.INVALID_PARAMETER,), "Finds RELEASED pages.")
 MEM_NEXT_REVOKED = Call(0xC700_0116, "MEM_NEXT_REVOKED", Caller.SECURE, (_cursor,), _found,
@@ -310,6 +364,17 @@ CALLS = (
     SMCCC_VERSION_CALL,
     SMCCC_ARCH_FEATURES,
     PSCI_VERSION_CALL,
+    PSCI_CPU_SUSPEND_32,
+    PSCI_CPU_OFF,
+    PSCI_CPU_ON_32,
+    PSCI_AFFINITY_INFO_32,
+    PSCI_MIGRATE_INFO_TYPE,
+    PSCI_MIGRATE_INFO_UP_CPU_32,
+    PSCI_CPU_SUSPEND,
+    PSCI_CPU_ON,
+    PSCI_AFFINITY_INFO,
+    PSCI_MIGRATE_INFO_UP_CPU,
+    PSCI_SYSTEM_RESET,
     PSCI_SYSTEM_OFF,
     PSCI_FEATURES,
     FLEX_UID,
@@ -320,6 +385,7 @@ CALLS = (
     MEM_LOCK,
     MEM_RECALL,
     MEM_RELEASE,
+    MEM_DECLINE,
     MEM_RECLAIM,
     MEM_NEXT_RELEASED,
     MEM_NEXT_REVOKED,

@@ -32,6 +32,8 @@ def _smc_header() -> Iterator[str]:
     yield ""
     yield from _defines("FLEX_", {status.name: status.value for status in abi.Status}, _decimal)
     yield ""
+    yield from _defines("PSCI_", {status.name: status.value for status in abi.PsciStatus}, _decimal)
+    yield ""
     yield from _defines("PAGE_", {state.name: state.value for state in abi.PageState}, _decimal)
     yield from _defines("PAGE_", {"STATE_MASK": 7, "REVOKED": abi.REVOKED, "REGION_SHIFT": abi.REGION_SHIFT})
     yield from _defines("REGION_", {region.name: region.value for region in abi.Region}, _decimal)
@@ -231,7 +233,7 @@ def _calls_page() -> Iterator[str]:
     yield "Registers that a call does not list as results are preserved; after a failure the results behind the status"
     yield "are zero."
     yield ""
-    yield "A call on pages checks the whole range for wrap-around and for memory that is never Flex-Mem, clips it to"
+    yield "A call on pages checks the whole range, by its count, for memory that is never Flex-Mem, clips it to"
     yield f"PAGES_PER_CALL ({abi.PAGES_PER_CALL}), checks every page of that window, and only then changes anything."
     yield ""
     yield "| function | call | by | arguments (x1..) | results (x0..) | fails |"
@@ -248,6 +250,12 @@ def _calls_page() -> Iterator[str]:
     yield "| code | name |"
     yield "|---|---|"
     yield from (f"| {status.value} | {status.name} |" for status in abi.Status)
+    yield ""
+    yield "Of PSCI's calls:"
+    yield ""
+    yield "| code | name |"
+    yield "|---|---|"
+    yield from (f"| {status.value} | {status.name} |" for status in abi.PsciStatus)
     yield ""
     yield "## Features"
     yield ""

@@ -47,14 +47,17 @@ class Slot:
 class Trusted(Device):
     """Trusted block, of our own design: no public programmer's model of such a block exists.
 
-    ``seed`` drives the random numbers only, ``device_id`` the fuses only. ``power_off`` is called by POWER_OFF.
+    ``seed`` drives the random numbers only, ``device_id`` the fuses only. ``power_off`` is called by POWER_OFF. A reset
+    is one to whoever switches the board on again: memory does not outlive it.
     """
 
     prefix = "TRUSTED"
-    held = ("_blocks_drawn", "_random", "_counters")
+    held = ("_blocks_drawn", "_random", "_counters", "resets")
 
     DRAM_PAGES = Register(0x000, access=RO, what="Pages of 4 KiB of DRAM on this board.")
-    POWER_OFF = Register(0x004, access=WO, fields={"off": (0, 0)}, what="1 switches the board off.")
+    POWER_OFF = Register(
+        0x004, access=WO, fields={"off": (0, 0), "reset": (1, 1)}, what="Switches the board off, for a reset as well."
+    )
     TRNG_DATA = Register(0x008, access=RO, pops=True, what="Another 32 random bits at every read.")
     FUSE_KEY = Register(
         0x020, access=RO, count=KEY_BYTES // 4, what="The key, byte 0 in bits 7:0 of word 0. Bus error if non-secure."
@@ -88,6 +91,7 @@ class Trusted(Device):
         self._counters = [0] * COUNTERS
         self._slots: list[Slot] = []
         self._power_off = power_off
+        self.resets = False  # it was switched off for that
 
     def provision(self, slot: Slot) -> int:
         """Fill the next free slot, as a factory would: its number. Raises ValueError when none is free."""
@@ -106,7 +110,8 @@ class Trusted(Device):
 
     @POWER_OFF.on_write
     def _off(self, value: int) -> None:
-        if value & 1:
+        if value & 3:
+            self.resets = value & 2 != 0
             self._power_off()
 
     @TRNG_DATA.on_read

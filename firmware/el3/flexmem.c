@@ -52,13 +52,26 @@ struct smc_result mem_lock(const struct smc_args *args)
 struct smc_result mem_release(const struct smc_args *args)
 {
 	struct extent extent;
-	int64_t status = window(args, STATE_BIT(PAGE_LOCKED) | STATE_BIT(PAGE_ALLOCATED), &extent);
+	int64_t status = window(args, STATE_BIT(PAGE_LOCKED), &extent);
 
 	if (status != FLEX_SUCCESS) {
 		return smc_status(status);
 	}
 	npu_tables_forget(&extent);
 	ownership_move(&extent, PAGE_LOCKED, PAGE_RELEASED);
+	recall_paid(extent.pages);
+	return done(&extent);
+}
+
+/* A call of its own: a secure kernel that believes a LOCKED page of its own to be a grant cannot give it away by this. */
+struct smc_result mem_decline(const struct smc_args *args)
+{
+	struct extent extent;
+	int64_t status = window(args, STATE_BIT(PAGE_ALLOCATED), &extent);
+
+	if (status != FLEX_SUCCESS) {
+		return smc_status(status);
+	}
 	ownership_move(&extent, PAGE_ALLOCATED, PAGE_NORMAL);
 	recall_paid(extent.pages);
 	return done(&extent);

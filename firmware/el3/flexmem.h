@@ -7,6 +7,7 @@
 struct smc_result mem_allocate(const struct smc_args *args);
 struct smc_result mem_lock(const struct smc_args *args);
 struct smc_result mem_release(const struct smc_args *args);
+struct smc_result mem_decline(const struct smc_args *args);
 struct smc_result mem_reclaim(const struct smc_args *args);
 struct smc_result mem_next_released(const struct smc_args *args);
 struct smc_result mem_next_revoked(const struct smc_args *args);

@@ -7,7 +7,6 @@
 
 static uint8_t *table;
 static uint64_t normal_pages;
-static uint64_t normal_end;
 static uint64_t pages_in[PAGE_STATE_MASK + 1];
 static uint64_t revoked_pages;
 
@@ -21,7 +20,6 @@ static void fill(uint64_t first_address, uint64_t end_address, uint8_t entry)
 void ownership_start(const struct dram_layout *layout)
 {
 	table = (uint8_t *)layout->ownership_base;
-	normal_end = layout->normal_end;
 	normal_pages = (layout->normal_end - DRAM_BASE) / PAGE_SIZE;
 	fill(DRAM_BASE, layout->normal_end, PAGE_NORMAL);
 	fill(layout->normal_end, layout->secure_base, RESERVED_ENTRY(REGION_MONITOR_CARVE_OUT));
@@ -34,13 +32,13 @@ int64_t ownership_extent(uint64_t base, uint64_t pages, struct extent *extent)
 	if (pages == 0 || base % PAGE_SIZE) {
 		return FLEX_INVALID_PARAMETER;
 	}
-	if (pages - 1 > (UINT64_MAX - base) / PAGE_SIZE) {
-		return FLEX_INVALID_PARAMETER;
-	}
-	if (base < DRAM_BASE || base >= normal_end || base + pages * PAGE_SIZE > normal_end) {
+	if (base < DRAM_BASE) {
 		return FLEX_DENIED;
 	}
 	extent->first = (base - DRAM_BASE) / PAGE_SIZE;
+	if (extent->first >= normal_pages || pages > normal_pages - extent->first) {
+		return FLEX_DENIED;
+	}
 	extent->pages = pages < PAGES_PER_CALL ? pages : PAGES_PER_CALL;
 	return FLEX_SUCCESS;
 }

@@ -19,7 +19,7 @@ struct extent {
 #define STATE_BIT(state) (UINT32_C(1) << (state))
 
 void ownership_start(const struct dram_layout *layout);
-/* Checks a caller's range and clips it to PAGES_PER_CALL. */
+/* Checks a caller's range, by counts of pages: no end address is ever computed, so none wraps. Clips it to PAGES_PER_CALL. */
 int64_t ownership_extent(uint64_t base, uint64_t pages, struct extent *extent);
 /* SUCCESS if every page is in one of `states` (a mask of STATE_BIT) and none is revoked. */
 int64_t ownership_expect(const struct extent *extent, uint32_t states);

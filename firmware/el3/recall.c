@@ -13,11 +13,20 @@ static uint64_t minimum(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint64_t maximum(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static uint64_t claimable(void)
 {
 	return ownership_count(PAGE_LOCKED) + ownership_count(PAGE_ALLOCATED);
 }
 
+/*
+ * There is one deadline for all that is owed: the earlier one, but each page is due MINIMUM_DEADLINE after it was asked for
+ * at the earliest. Whoever asks again puts off what is due already, if that is sooner.
+ */
 struct smc_result mem_recall(const struct smc_args *args)
 {
 	uint64_t pages = args->x1, ticks = args->x2, now = counter(), due;
@@ -26,8 +35,8 @@ struct smc_result mem_recall(const struct smc_args *args)
 		return smc_status(FLEX_INVALID_PARAMETER);
 	}
 	due = now + ticks;
-	told = owed ? told : 0;
-	deadline = owed ? minimum(deadline, due) : due;
+	told = 0;
+	deadline = owed ? maximum(minimum(deadline, due), now + MINIMUM_DEADLINE) : due;
 	owed += minimum(pages, claimable() - owed);
 	return (struct smc_result){{FLEX_SUCCESS, owed, owed ? deadline : 0}};
 }

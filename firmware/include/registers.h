@@ -451,6 +451,8 @@
 #define TRUSTED_POWER_OFF              0x004
 #define TRUSTED_POWER_OFF_OFF_SHIFT    0
 #define TRUSTED_POWER_OFF_OFF_MASK     0x1
+#define TRUSTED_POWER_OFF_RESET_SHIFT  1
+#define TRUSTED_POWER_OFF_RESET_MASK   0x2
 #define TRUSTED_TRNG_DATA              0x008
 #define TRUSTED_FUSE_KEY(n)            (0x020 + (n) * 0x4)
 #define TRUSTED_COUNTER(n)             (0x040 + (n) * 0x4)

@@ -76,12 +76,12 @@ def page_name(address: int) -> str:
 
 
 def _word(kind: abi.Kind, value: int) -> str:
-    if kind is abi.Kind.STATUS:
-        return _name(abi.Status, value)
+    if kind in abi.STATUSES:
+        return _name(abi.STATUSES[kind], value)
     return str(value) if kind is abi.Kind.NUMBER and value < 1 << 32 else f"{value:#x}"
 
 
-def _name(names: type[abi.Status | Nsaid | Filter], value: int) -> str:
+def _name(names: type[abi.Status | abi.PsciStatus | Nsaid | Filter], value: int) -> str:
     return next((member.name for member in names if member == value), str(value))
 
 

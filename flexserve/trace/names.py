@@ -16,7 +16,7 @@ from emulator.events import NpuWhat
 from emulator.memory_map import DRAM_BASE, SECURE_SRAM, DramLayout, device_windows
 from emulator.registers import RegisterMap
 from flexserve.contexts import context_name
-from monitor.abi import REVOKED, Call, Kind, PageState, Status
+from monitor.abi import REVOKED, STATUSES, Call, Kind, PageState
 
 DEVICE_TYPES: dict[str, type[RegisterMap]] = {
     "UART0": Uart, "UART1": Uart, "SMMU": Smmu, "TZASC": Tzc400, "TZPC": Tzpc, "TRUSTED": Trusted, "STORAGE": Storage,
@@ -118,8 +118,8 @@ def state(entry: int) -> str:
 @remembered
 def word(kind: Kind, value: int, layout: DramLayout) -> str:
     """An argument or a result, as its row of the SMC table says that it reads."""
-    if kind is Kind.STATUS:
-        return member(Status, value)
+    if kind in STATUSES:
+        return member(STATUSES[kind], value)
     if kind is Kind.ADDRESS:
         return place(value, layout)
     return str(value) if kind is Kind.NUMBER else f"{value:#x}"

@@ -98,10 +98,13 @@ class Phone:
         return (self.gate_base if world is None else self.base[world]) + self.images.gate.symbols[symbol]
 
     def run(self) -> str:
-        """Run to the next stop: the gate's or the probe's symbol, or the monitor's."""
+        """Run to the next stop: the gate's or the probe's symbol, or the monitor's. A wait of EL3's passes."""
         stop = self.machine.run(self.machine.instructions + NEVER)
         if stop.reason is StopReason.HALTED:
             return "halted"
+        if self.core.level == 3 and stop.pc != self.images.monitor.symbols["monitor_halted"]:
+            assert self.machine.advance_to_next_event(), "EL3 waits for what never comes"
+            return self.run()
         assert stop.reason is StopReason.WFI, f"stopped by {stop.reason.name} at {stop.pc:#x}"
         for base, image in (
             (self.gate_base, self.images.gate),
@@ -129,9 +132,10 @@ class Phone:
 
     def smc_to_its_end(self, function: int, *arguments: int) -> str:
         """As `smc`; where a recall's deadline interrupts the secure world, the normal world goes on with it at once."""
+        own = self.core.world is World.NORMAL and not self.in_driver and function & abi.FAST
         stopped = self.smc(function, *arguments)
         instructions = self.instructions
-        stopped = self.go_on(stopped)
+        stopped = stopped if own else self.go_on(stopped)  # 2 may be any number there
         self.instructions = instructions
         return stopped
 

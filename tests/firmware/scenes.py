@@ -9,7 +9,7 @@ from typing import TypeAlias
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE
 from emulator.world import World
 from monitor import abi
-from monitor.abi import Call, Caller, Status
+from monitor.abi import Call, Caller, PsciStatus, Status
 
 from .npu import power_on, start_job
 from .phone import PAGE, Phone
@@ -35,7 +35,7 @@ class Scene:
     by: Caller
     prepare: Prepare
     arguments: tuple[int | str, ...] = ()
-    fails: Status | None = None
+    fails: Status | PsciStatus | None = None
 
     @property
     def call(self) -> Call | None:
@@ -175,6 +175,9 @@ def npu_overdue(phone: Phone) -> None:
     phone.wait(abi.MINIMUM_DEADLINE)
 
 
+SLEEPS = (abi.PSCI_CPU_SUSPEND, abi.PSCI_CPU_SUSPEND_32)  # until an interrupt: a test of its own
+NEVER_DONE = (abi.PSCI_CPU_OFF, abi.PSCI_CPU_ON, abi.PSCI_CPU_ON_32)  # with one core
+ENDS = (abi.PSCI_SYSTEM_OFF, abi.PSCI_SYSTEM_RESET)
 AT_BOOT = (driver_boots, secure_boots)
 WAITING = (interrupted, driver_interrupted)  # a thread of the secure world is interrupted
 RECALLING = (recalled, overdue, npu_recalled, npu_overdue)  # or have done so
@@ -182,7 +185,8 @@ WITH_SECURE_NPU = (secure_npu, driver_interrupted, npu_recalled, npu_overdue)
 
 
 def _scene(
-    call: Call, by: Caller, prepare: Prepare, arguments: tuple[int | str, ...] = (), fails: Status | None = None
+    call: Call, by: Caller, prepare: Prepare, arguments: tuple[int | str, ...] = (),
+    fails: Status | PsciStatus | None = None,
 ) -> Scene:
     return Scene(call.function, by, prepare, arguments, fails)
 
@@ -196,7 +200,16 @@ SCENES = (
     _scene(abi.PSCI_VERSION_CALL, NORMAL, nothing),
     _scene(abi.PSCI_SYSTEM_OFF, NORMAL, nothing),
     _scene(abi.PSCI_FEATURES, NORMAL, nothing, (0x8400_0008,)),
-    _scene(abi.PSCI_FEATURES, NORMAL, nothing, (0x8400_0003,), Status.NOT_SUPPORTED),
+    _scene(abi.PSCI_FEATURES, NORMAL, nothing, (0x8400_000E,), PsciStatus.NOT_SUPPORTED),
+    *(_scene(call, NORMAL, nothing) for call in (abi.PSCI_SYSTEM_RESET, abi.PSCI_MIGRATE_INFO_TYPE,
+      abi.PSCI_MIGRATE_INFO_UP_CPU, abi.PSCI_MIGRATE_INFO_UP_CPU_32)),
+    _scene(abi.PSCI_CPU_OFF, NORMAL, nothing, (), PsciStatus.DENIED),
+    *(_scene(call, NORMAL, nothing, (target,), status) for call in (abi.PSCI_CPU_ON, abi.PSCI_CPU_ON_32)
+      for target, status in ((0, PsciStatus.ALREADY_ON), (1, PsciStatus.INVALID_PARAMETERS))),
+    *(_scene(call, NORMAL, nothing, (target,), status)
+      for call in (abi.PSCI_AFFINITY_INFO, abi.PSCI_AFFINITY_INFO_32)
+      for target, status in ((0, None), (1, PsciStatus.INVALID_PARAMETERS))),
+    *(_scene(call, NORMAL, nothing, (1,), PsciStatus.INVALID_PARAMETERS) for call in SLEEPS),
     *(_scene(abi.FLEX_FEATURES, by, nothing, (abi.Feature.SCAN_PAGES,)) for by in (NORMAL, SECURE)),
     _scene(abi.FLEX_FEATURES, SECURE, nothing, (len(abi.Feature),), Status.INVALID_PARAMETER),
     *(Scene(UNKNOWN, by, prepare, (1, 2), Status.NOT_SUPPORTED)
@@ -212,6 +225,9 @@ SCENES = (
     _scene(abi.MEM_RELEASE, SECURE, secure_npu, (PAGE, 2)),
     _scene(abi.MEM_RELEASE, SECURE, recalled, (PAGE, 2)),
     _scene(abi.MEM_RELEASE, SECURE, nothing, (PAGE, 1), Status.WRONG_STATE),
+    _scene(abi.MEM_RELEASE, SECURE, allocated, (PAGE, 2), Status.WRONG_STATE),
+    _scene(abi.MEM_DECLINE, SECURE, allocated, (PAGE, 2)),
+    _scene(abi.MEM_DECLINE, SECURE, locked, (PAGE, 1), Status.WRONG_STATE),
     _scene(abi.MEM_RECLAIM, NORMAL, released, (PAGE, 2)),
     _scene(abi.MEM_RECLAIM, NORMAL, overdue, (PAGE, 2, abi.FORCE)),
     _scene(abi.MEM_RECLAIM, NORMAL, recalled, (PAGE, 1, abi.FORCE), Status.NOT_DUE),

@@ -67,10 +67,10 @@ def test_allocated_pages_come_back_untouched(phone: Phone) -> None:
     assert phone.machine.read_physical(PAGE + PAGE_SIZE, PAGE_SIZE) == bytes(PAGE_SIZE)
 
 
-def test_release_of_allocated_pages_declines_them(phone: Phone) -> None:
+def test_declined_pages_are_the_normal_worlds_as_they_are(phone: Phone) -> None:
     phone.call(abi.MEM_ALLOCATE, PAGE, 1)
     phone.fill()
-    assert phone.status(abi.MEM_RELEASE, PAGE, 1) == 0
+    assert phone.status(abi.MEM_DECLINE, PAGE, 1) == 0
     assert (phone.entry(), phone.is_mapped()) == (PageState.NORMAL, True)
     assert phone.machine.read_physical(PAGE, PAGE_SIZE) == b"\xa5" * PAGE_SIZE
 

@@ -18,7 +18,8 @@ from .interrupts import AHEAD, INTERRUPTS, Interrupt
 from .npu import hardware
 from .observed import Ending, Registers, Rules, memory_of, registers
 from .phone import Phone
-from .scenes import AT_BOOT, SCENES, Scene, driver_boots
+from .test_preemption import TIMER
+from .scenes import AT_BOOT, ENDS, NEVER_DONE, SCENES, SLEEPS, Scene, driver_boots
 
 TELLINGS = 3  # more than any interrupt is worth
 FIRST_UNTOUCHED = 8  # x registers that the normal world's own accesses in between leave alone
@@ -150,6 +151,20 @@ def test_interrupt_changes_no_result_and_is_not_lost(start: Start, scene: Scene,
         interrupt.check(phone, scene, undisturbed, found)
 
 
+@pytest.mark.parametrize("call", SLEEPS, ids=lambda call: call.name)
+def test_sleeping_core_wakes_whenever_its_interrupt_comes(start: Start, call: abi.Call) -> None:
+    """Before the call, at any instruction of it, or long after it has gone to sleep."""
+    phone = start.phone
+    phone.machine.restore(start.booted)
+    for ticks in (*range(1, abi.MAX_CALL_INSTRUCTIONS // 64), 1_000_000):
+        phone.machine.restore(start.booted)
+        phone.set_timer(phone.machine.instructions + ticks)
+        assert phone.smc(call.function, 0, 1, 2) == "arrive_return", ticks
+        assert phone.registers(4) == [abi.PsciStatus.SUCCESS, 0, 1, 2], ticks
+        assert acknowledge(phone) == TIMER, ticks
+        assert Rules(phone).broken(hardware(phone)) == []
+
+
 def length_of(phone: Phone, begin: MachineState, scene: Scene) -> int:
     """Instructions from the SMC until EL3 is left, or the machine is off."""
     phone.machine.restore(begin)
@@ -163,7 +178,7 @@ def length_of(phone: Phone, begin: MachineState, scene: Scene) -> int:
 
 def as_the_scene_says(scene: Scene, undisturbed: Ending | None) -> None:
     if undisturbed is None:
-        assert scene.call is abi.PSCI_SYSTEM_OFF
+        assert scene.call in ENDS
         return
     status = abi.signed(undisturbed.here.x[0])
     assert status == scene.fails if scene.fails is not None else status >= 0
@@ -172,7 +187,8 @@ def as_the_scene_says(scene: Scene, undisturbed: Ending | None) -> None:
 def test_every_call_has_scenes() -> None:
     """From everyone who may make it, and badly, where that can be."""
     good = {(scene.call, scene.by) for scene in SCENES if scene.fails is None}
-    assert good == {(call, by) for call in abi.CALLS for by in Caller if call.by & by}
+    elsewhere = (*SLEEPS, *NEVER_DONE)
+    assert good == {(call, by) for call in abi.CALLS for by in Caller if call.by & by and call not in elsewhere}
     bad = {scene.call for scene in SCENES if scene.call and scene.fails in scene.call.fails}
     assert bad == {call for call in abi.CALLS if call.fails}
     assert {scene.by for scene in SCENES if scene.call is None} == {Caller.NORMAL, Caller.SECURE, Caller.DRIVER}

@@ -1,0 +1,181 @@
+"""No register carries a value from the secure world or the driver context to the normal world.
+
+Every encoding of MRS and MSR that EL1 could execute is tried, so what is missing from the monitor's lists shows here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import pytest
+
+from emulator.memory_map import DRIVER_BYTES, PAGE_SIZE
+from emulator.state import MachineState
+from emulator.world import World
+from monitor import abi
+from monitor.abi import Caller, Status
+
+from .phone import PAGE, Phone
+
+Encoding: TypeAlias = tuple[int, int, int, int, int]  # op0, op1, CRn, CRm, op2
+
+CODE, FOUND = PAGE, PAGE + 4 * PAGE_SIZE
+MRS, MSR, STORE = 0xD530_0000, 0xD510_0000, 0xF800_8401  # str x1, [x0], #8
+BRANCH = 0x1400_0000
+PATTERNS = (0x5A5A_5A50, 0x15, 0xA5)
+EL1S_OWN_FLOOR = {  # of whoever writes a pattern there nothing is left to look at; test_world_switch.py has them
+    (3, 0, 1, 0, 0), (3, 0, 2, 0, 0), (3, 0, 2, 0, 2), (3, 0, 10, 2, 0), (3, 0, 12, 0, 0), (3, 0, 4, 2, 0),
+}  # fmt: skip  # SCTLR_EL1, TTBR0_EL1, TCR_EL1, MAIR_EL1, VBAR_EL1, SPSel
+UNDEFINED = 0
+
+
+def every_encoding() -> Iterator[Encoding]:
+    """Those of EL1 and EL0: op1 of 4 and on is a higher level's."""
+    for op0 in (2, 3):
+        for op1 in range(4):
+            for crn in range(16):
+                for crm in range(16):
+                    for op2 in range(8):
+                        yield op0, op1, crn, crm, op2
+
+
+def word(base: int, encoding: Encoding, register: int) -> int:
+    op0, op1, crn, crm, op2 = encoding
+    return base | (op0 - 2) << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5 | register
+
+
+def place(phone: Phone, code: int, words: list[int]) -> None:
+    """``words`` at ``code``, and a branch back to the gate of where the core stands; it goes on there."""
+    back = phone.gate("arrive_return") - (code + 4 * len(words))
+    phone.machine.write_physical(code, struct.pack(f"<{len(words) + 1}I", *words, BRANCH | back // 4 & 0x3FF_FFFF))
+    phone.core.pc = code
+
+
+def read_all(phone: Phone, readable: list[Encoding]) -> dict[Encoding, int]:
+    """As the normal world's own instructions find them."""
+    phone.enter(World.NORMAL)
+    place(phone, CODE, [one for encoding in readable for one in (word(MRS, encoding, 1), STORE)])
+    phone.core.x[0] = FOUND
+    assert phone.run() == "arrive_return"
+    found = struct.unpack(f"<{len(readable)}Q", phone.machine.read_physical(FOUND, 8 * len(readable)))
+    return dict(zip(readable, found, strict=True))
+
+
+def visit(phone: Phone, caller: Caller) -> int:
+    """``caller`` runs next: where it has room for code."""
+    phone.enter(World.SECURE)
+    if caller is Caller.DRIVER:
+        assert phone.smc(abi.DRIVER_CALL.function) == "arrive_entry" and phone.in_driver
+        return phone.driver_base + DRIVER_BYTES - PAGE_SIZE
+    return phone.gate("registers_smc")
+
+
+def write(phone: Phone, caller: Caller, encoding: Encoding, value: int) -> bool:
+    """Whether ``caller`` gets it through; a trap may have ended its stay."""
+    code = visit(phone, caller)
+    place(phone, code, [word(MSR, encoding, 0)])
+    phone.core.x[0] = value
+    stopped = phone.run()
+    if caller is Caller.DRIVER and not phone.in_driver:
+        assert abi.DRIVER_CALL.results(phone.registers())["status"] == Status.FAULT
+        return False
+    return stopped == "arrive_return"
+
+
+def leave(phone: Phone) -> None:
+    if phone.in_driver:
+        phone.smc(abi.DRIVER_RETURN.function)
+    phone.enter(World.NORMAL)
+
+
+@pytest.fixture(name="phone", scope="module")
+def _phone() -> Iterator[Phone]:
+    phone = Phone().boot()
+    assert phone.status(abi.NPU_ACQUIRE) == Status.SUCCESS
+    phone.enter(World.NORMAL)
+    yield phone
+    phone.machine.close()
+
+
+@pytest.fixture(name="begin", scope="module")
+def _begin(phone: Phone) -> MachineState:
+    return phone.machine.save()
+
+
+@pytest.fixture(name="readable", scope="module")
+def _readable(phone: Phone, begin: MachineState) -> list[Encoding]:
+    found = []
+    for encoding in every_encoding():
+        place(phone, CODE, [word(MRS, encoding, 1)])
+        if phone.run() == "arrive_return":
+            found.append(encoding)
+        else:
+            phone.machine.restore(begin)
+    return found
+
+
+@pytest.mark.parametrize("caller", [Caller.SECURE, Caller.DRIVER], ids=lambda caller: caller.name)
+def test_what_they_write_the_normal_world_never_reads(
+    phone: Phone, begin: MachineState, readable: list[Encoding], caller: Caller
+) -> None:
+    """Whatever a write does, the register that shows it (OSLSR of OSLAR, the pairs of the PMU) is among those compared."""
+
+    def after(encoding: Encoding | None, value: int) -> dict[Encoding, int]:
+        phone.machine.restore(begin)
+        if encoding is None:
+            visit(phone, caller)
+        else:
+            write(phone, caller, encoding, value)
+        leave(phone)
+        return read_all(phone, readable)
+
+    before = after(None, 0)
+    again = read_all(phone, readable)
+    passes = {encoding for encoding in readable if again[encoding] != before[encoding]}
+    assert len(readable) > 100
+    assert all(encoding[2] in (9, 14) for encoding in passes), "only counters go on by themselves"
+    let_through = 0
+    for encoding in every_encoding():
+        if encoding in EL1S_OWN_FLOOR:
+            continue
+        phone.machine.restore(begin)
+        if not write(phone, caller, encoding, 0):
+            continue
+        let_through += 1
+        for pattern in PATTERNS:
+            found = after(encoding, pattern)
+            changed = {name for name in readable if name not in passes and found[name] != before[name]}
+            assert not changed, f"{encoding} := {pattern:#x} shows in {changed}"
+    assert let_through > 20
+
+
+DEBUG_AND_PMU = [
+    *((2, 0, 0, index, op2) for index in range(6) for op2 in (4, 5)),  # DBGBVR, DBGBCR
+    *((2, 0, 0, index, op2) for index in range(4) for op2 in (6, 7)),  # DBGWVR, DBGWCR
+    (2, 0, 0, 2, 2), (2, 0, 1, 0, 4), (2, 0, 1, 3, 4),  # MDSCR_EL1, OSLAR_EL1, OSDLR_EL1
+    *((3, 3, 9, 12, op2) for op2 in range(6)),  # PMCR, PMCNTENSET, PMCNTENCLR, PMOVSCLR, PMSWINC, PMSELR
+    *((3, 3, 9, 13, op2) for op2 in range(3)), *((3, 3, 9, 14, op2) for op2 in (0, 3)),
+    *((3, 0, 9, 14, op2) for op2 in (1, 2)),
+    *((3, 3, 14, 8, op2) for op2 in range(6)), *((3, 3, 14, 12, op2) for op2 in range(6)), (3, 3, 14, 15, 7),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", DEBUG_AND_PMU, ids=str)
+def test_debug_and_pmu_registers_are_the_normal_worlds(phone: Phone, begin: MachineState, encoding: Encoding) -> None:
+    """Undefined to the secure world, to which the monitor gives the exception back; the end of a driver's call."""
+    phone.machine.restore(begin)
+    place(phone, CODE, [word(MSR, encoding, 31)])
+    assert phone.run() == "arrive_return", "the normal world's own"
+    code = visit(phone, Caller.SECURE)
+    place(phone, code, [word(MSR, encoding, 31)])
+    flags = phone.core.pstate
+    assert phone.run() == "arrive_sync"
+    core = phone.core
+    assert (core.world, core.level, core.pstate & 0x3FF) == (World.SECURE, 1, 0x3C5)
+    assert (core.read_sysreg("ESR_EL1"), core.read_sysreg("ELR_EL1")) == (UNDEFINED << 26 | 1 << 25, code)
+    assert core.read_sysreg("SPSR_EL1") == flags
+    phone.core.pc = phone.gate("arrive_return")
+    assert not write(phone, Caller.DRIVER, encoding, 0)
+    assert phone.core.world is World.SECURE
