@@ -1,118 +1,71 @@
 """The secure world's pool of Flex-Mem: which locked page backs which virtual page, how it grows, what it gives back.
 
-The pool is consistent whenever a flow is suspended: a page is free, behind exactly one region, or promised (ALLOCATED
-for a load under way). A recall takes free pages first, then weights from the tail layers forward, then the KV cache,
-then activations, then promises; so it is short only when the pool is empty. A region that loses a page loses its
-contents: weights come back from storage, KV entries are computed again.
+The rule that everything here keeps: whenever a flow is suspended, and an interrupt may suspend it at any action, every
+page that this world has or was promised is in exactly one list: free, behind one region, leaving one, being released,
+or in a grant. The normal world runs meanwhile and may take pages by force; what was taken is dropped from its list
+before any flow goes on, and whoever goes on looks at the list again, or compares the generation of its region.
+
+A recall takes free pages first, then weights from the tail layers forward, then the KV cache, then activations, then
+grants; so it is short only when the pool is empty. A region that loses a page loses its contents: weights come back
+from storage, KV entries are computed again.
 """
 
 from __future__ import annotations
 
-import enum
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from emulator.gate import Flow, Registers
 from emulator.memory_map import PAGE_SIZE
-from monitor.abi import MEM_ACK_REVOKED, MEM_LOCK, MEM_NEXT_REVOKED, MEM_RELEASE
-from monitor.services.calls import CallFailed, over_extent, succeed
+from monitor.abi import MEM_ACK_REVOKED, MEM_DECLINE, MEM_LOCK, MEM_NEXT_REVOKED, MEM_RELEASE, Status
+from monitor.services.calls import CallFailed, invoke, over_extent, succeed
 from monitor.services.messages import Request
 
 from .errors import Refused, ServiceStatus
+from .extent import Extent, extents
 from .mapping import POOL_WINDOW, WINDOW_END, Mapping
+from .ranges import Ranges
+from .region import Device, DeviceAccess, Kind, NoDevice, Region
 
 Rpc = Callable[..., Flow[Registers]]
 
 
-class Kind(enum.IntEnum):
-    """What a region holds; a recall takes the lower kinds first."""
+@dataclass(eq=False)
+class Grant:
+    """An extent that the normal world has promised. ``locked``: its first pages, so many, are LOCKED; ``taken`` are not
+    ours any more. ``declined``: what was not locked is the normal world's again, by our word.
+    """
 
-    WEIGHTS = 0
-    KV = 1
-    ACTIVATIONS = 2
-
-
-class DeviceAccess(enum.Enum):
-    """What the NPU may do with a region's pages while it works for this world."""
-
-    NONE = "none"
-    READ = "read"
-    WRITE = "write"
-
-
-@dataclass(frozen=True)
-class Extent:
-    """``pages`` physical pages from byte address ``base``."""
-
-    base: int
-    pages: int
+    extent: Extent
+    locked: int = 0
+    taken: set[int] = field(default_factory=set)
+    declined: bool = False
 
     @property
-    def end(self) -> int:
-        return self.base + self.pages * PAGE_SIZE
+    def unlocked(self) -> Extent:
+        return self.extent.behind(self.locked)
 
-    def frames(self) -> range:
-        return range(self.base, self.end, PAGE_SIZE)
-
-    def overlaps(self, other: Extent) -> bool:
-        return self.base < other.end and other.base < self.end
-
-
-@dataclass
-class Region:
-    """Virtual pages from ``va``, the first ``len(frames)`` of them backed. ``ready``: the contents can be used."""
-
-    kind: Kind
-    name: str
-    va: int
-    pages: int
-    frames: list[int] = field(default_factory=list)
-    ready: bool = False
-    device: DeviceAccess = DeviceAccess.NONE
-
-
-class Device(Protocol):
-    """The NPU's view of regions, told of every page that comes and goes."""
-
-    def attached(self, region: Region, first: int, frames: Sequence[int]) -> Flow[None]:
-        """``frames`` are now the pages ``first`` and on of ``region``, LOCKED."""
-
-    def dropped(self, region: Region, pages: int) -> Flow[None]:
-        """The first ``pages`` pages of ``region`` are about to hold something else."""
-
-    def discarded(self, region: Region) -> None:
-        """``region`` is no more."""
-
-
-class NoDevice:
-    """Nothing sees the pool but this world's processor."""
-
-    def attached(self, region: Region, first: int, frames: Sequence[int]) -> Flow[None]:
-        yield from ()
-
-    def dropped(self, region: Region, pages: int) -> Flow[None]:
-        yield from ()
-
-    def discarded(self, region: Region) -> None:
-        pass
+    def ours(self) -> list[int]:
+        return [frame for frame in self.extent.first(self.locked).frames() if frame not in self.taken]
 
 
 @dataclass
 class PoolState:
     """All of the pool, in plain data: ``regions`` in layer order, ``locked`` pages since boot.
 
-    ``losses`` counts how often cache or activations went away, ``moves`` how often anything did.
+    ``losses`` counts how often cache or activations went away, ``moves`` how often anything did, ``forced`` the pages
+    taken by force.
     """
 
     regions: list[Region] = field(default_factory=list)
     free: set[int] = field(default_factory=set)
-    promised: list[Extent] = field(default_factory=list)
-    next_va: int = POOL_WINDOW
+    releasing: set[int] = field(default_factory=set)
+    grants: list[Grant] = field(default_factory=list)
     locked: int = 0
     losses: int = 0
     moves: int = 0
+    forced: int = 0
 
 
 class Pool:
@@ -122,71 +75,94 @@ class Pool:
         self.state = PoolState()
         self.shared: Extent | None = None
         self._mapping = mapping
+        self._addresses = Ranges(POOL_WINDOW, WINDOW_END)
         self._rpc = rpc
         self._normal = normal
+        self._known = bytearray(normal.pages)  # a byte for each page: whether it is in one of the lists
         self._device = device or NoDevice()
 
     # Regions
 
     def reserve(self, kind: Kind, name: str, size: int, device: DeviceAccess = DeviceAccess.NONE) -> Region:
-        """Virtual pages for ``size`` bytes, with nothing behind them yet."""
+        """Virtual pages for ``size`` bytes, with nothing behind them yet. Raises Refused."""
         pages = -(-size // PAGE_SIZE)
-        if self.state.next_va + pages * PAGE_SIZE > WINDOW_END:
+        if pages > self._normal.pages:
             raise Refused(ServiceStatus.OUT_OF_MEMORY, pages)
-        region = Region(kind, name, self.state.next_va, pages, device=device)
-        self.state.next_va += (pages + 1) * PAGE_SIZE  # an unmapped page between any two regions
+        va = self._addresses.allocate(pages + 1)  # an unmapped page between any two regions
+        if va is None:
+            raise Refused(ServiceStatus.OUT_OF_MEMORY, pages)
+        region = Region(kind, name, va, pages, device)
         self.state.regions.append(region)
         return region
 
     def back(self, region: Region, pages: int) -> Flow[None]:
-        """Put locked pages behind the first ``pages`` of ``region``. Recalls can come in between."""
-        while len(region.frames) < pages:
-            if not self.state.free:
-                yield from self._grow(pages - len(region.frames))
-                continue
-            yield from self._attach(region, heapq.nsmallest(pages - len(region.frames), self.state.free))
+        """Put locked pages behind the first ``pages`` of ``region``. Recalls can come in between. Raises Refused."""
+        while (missing := pages - len(region.frames)) > 0:
+            if self.state.free:
+                yield from self._attach(region, self._take_free(missing))
+            else:
+                grant = yield from self.promise(missing)
+                yield from self._lock(grant)
+                self._free(grant)
 
     def drop(self, region: Region) -> Flow[None]:
         """Forget what ``region`` holds; its pages are free."""
-        frames, region.frames, region.ready = region.frames, [], False
-        self.state.losses += bool(frames) and region.kind is not Kind.WEIGHTS
-        self.state.moves += bool(frames)
-        yield from self._device.dropped(region, len(frames))
-        yield from self._mapping.unmap(region.va, len(frames))
-        self.state.free.update(frames)
+        region.ready = False
+        if region.frames:
+            region.leaving, region.frames = region.frames, []
+            region.generation += 1
+            self.state.losses += region.kind is not Kind.WEIGHTS
+            self.state.moves += 1
+        yield from self._vacate(region)
 
     def discard(self, region: Region) -> Flow[None]:
         """Drop ``region`` for good."""
         yield from self.drop(region)
         self._device.discarded(region)
+        self._addresses.free(region.va)
         self.state.regions.remove(region)
+
+    def clear(self) -> Flow[int]:
+        """Drop every region for good, and give every page back: how many."""
+        while self.state.regions:
+            yield from self.discard(self.state.regions[-1])
+        return (yield from self.give_back())
 
     # Loading by DMA: pages stay ALLOCATED, in the normal world's reach, until the ciphertext is in them
 
-    def promise(self, pages: int) -> Flow[Extent]:
-        """ALLOCATED pages, at most ``pages``."""
+    def promise(self, pages: int) -> Flow[Grant]:
+        """ALLOCATED pages, at most ``pages``. Raises Refused."""
         _, base, count, _ = yield from self._rpc(Request.ALLOCATE_PAGES, pages)
-        extent = Extent(base, count)
         if not count:
             raise Refused(ServiceStatus.OUT_OF_MEMORY, pages)
-        if base % PAGE_SIZE or not 0 < count <= pages or not self._grantable(extent):
+        extent = Extent(base, count)
+        if base % PAGE_SIZE or count > pages or not self._grantable(extent):
             raise Refused(ServiceStatus.BAD_GRANT, base)
-        self.state.promised.append(extent)
-        return extent
+        grant = Grant(extent)
+        self._know(extent)
+        self.state.grants.append(grant)
+        return grant
 
-    def keep(self, extent: Extent, region: Region) -> Flow[None]:
-        """Lock a promised extent behind ``region``, unless a recall took it in the meantime."""
-        if extent not in self.state.promised:
-            yield from self._rpc(Request.FREE_PAGES, extent.base, extent.pages)
+    def keep(self, grant: Grant, region: Region, generation: int) -> Flow[None]:
+        """Lock a grant behind ``region``, if that is still of ``generation`` and no recall has taken the grant.
+
+        Raises Refused.
+        """
+        if grant not in self.state.grants or region.generation != generation:
+            yield from self.decline(grant)
             return
-        yield from self._lock(extent)
-        yield from self._attach(region, list(extent.frames()))
+        yield from self._lock(grant)
+        if grant.taken or region.generation != generation:
+            self._free(grant)
+            return
+        self.state.grants.remove(grant)
+        yield from self._attach(region, grant.ours())
 
-    def decline(self, extent: Extent) -> Flow[None]:
-        """Give up a promised extent."""
-        if extent in self.state.promised:
-            yield from self._decline(extent)
-        yield from self._rpc(Request.FREE_PAGES, extent.base, extent.pages)
+    def decline(self, grant: Grant) -> Flow[None]:
+        """Give up a grant, and say so if it was one."""
+        yield from self._give_up(grant)
+        if grant.declined:
+            yield from self._rpc(Request.FREE_PAGES, grant.extent.base, grant.extent.pages)
 
     def give_back(self) -> Flow[int]:
         """Release the free pages without being asked. Pages released."""
@@ -198,17 +174,15 @@ class Pool:
     # What the monitor announces at an entry
 
     def recall(self, owed: int) -> Flow[None]:
-        """Release ``owed`` pages, or all there are."""
-        while len(self.state.free) < owed:
-            victim = self._victim()
-            if victim is None:
-                break
+        """Release ``owed`` pages, or all there are. What is taken by force meanwhile is paid as well."""
+        end = self.state.forced + owed
+        while len(self.state.free) < end - self.state.forced and (victim := self._victim()):
             yield from self.drop(victim)
-        owed -= yield from self._release(sorted(self.state.free)[:owed])
-        while owed > 0 and self.state.promised:
-            extent = self.state.promised[-1]
-            yield from self._decline(extent)
-            owed -= extent.pages
+        end -= yield from self._release(sorted(self.state.free)[: max(0, end - self.state.forced)])
+        while end > self.state.forced and self.state.grants:
+            grant = self.state.grants[-1]
+            end -= grant.extent.pages
+            yield from self._give_up(grant)
 
     def acknowledge_revoked(self) -> Flow[None]:
         """Drop every page that was taken by force, then say so: until then no thread of this world runs."""
@@ -216,36 +190,74 @@ class Pool:
         while True:
             base, pages, cursor, *_ = yield from succeed(MEM_NEXT_REVOKED, cursor)
             if pages:
-                yield from self._forget(Extent(base, pages))
+                yield from self._lose(Extent(base, pages))
                 yield from over_extent(MEM_ACK_REVOKED, base, pages)
             if not cursor:
                 return
 
-    # Inside
+    def may_share(self, extent: Extent) -> bool:
+        """Whether ``extent`` is normal DRAM none of which is in the pool, which is so until the first grant."""
+        return self._grantable(extent) and not extent.base % PAGE_SIZE and not self.state.locked
 
-    def _grow(self, pages: int) -> Flow[None]:
-        yield from self._lock((yield from self.promise(pages)))
+    # Inside: every function below leaves each page in one list at each of its steps
 
-    def _lock(self, extent: Extent) -> Flow[None]:
-        """Window by window into the free pages: from here on nobody else can reach them."""
-        self.state.promised.remove(extent)
-        base = extent.base
-        while base < extent.end:
-            try:
-                done, *_ = yield from succeed(MEM_LOCK, base, (extent.end - base) // PAGE_SIZE)
-            except CallFailed:
-                raise Refused(ServiceStatus.BAD_GRANT, base) from None
-            self.state.free.update(Extent(base, done).frames())
+    def _lock(self, grant: Grant) -> Flow[None]:
+        """Window by window: from here on nobody else can reach what is not taken. Raises Refused."""
+        while grant.unlocked.pages:
+            status, done, *_ = yield from invoke(MEM_LOCK, grant.unlocked.base, grant.unlocked.pages)
+            if status != Status.SUCCESS:
+                base = grant.unlocked.base
+                yield from self._give_up(grant)
+                raise Refused(ServiceStatus.BAD_GRANT, base)
+            grant.locked += done
             self.state.locked += done
-            base += done * PAGE_SIZE
+
+    def _free(self, grant: Grant) -> None:
+        """What is locked of ``grant`` is free; the rest is the normal world's own."""
+        self._forget(grant.unlocked)
+        self.state.free.update(grant.ours())
+        self.state.grants.remove(grant)
+
+    def _give_up(self, grant: Grant) -> Flow[None]:
+        """What is not locked is declined, unless it never was ALLOCATED or the normal world has taken it back itself."""
+        if grant not in self.state.grants:
+            return
+        self._free(grant)
+        rest = grant.unlocked
+        while rest.pages:
+            status, done, *_ = yield from invoke(MEM_DECLINE, rest.base, rest.pages)
+            if status != Status.SUCCESS:
+                return
+            rest = rest.behind(done)
+        grant.declined = True
+
+    def _take_free(self, pages: int) -> list[int]:
+        taken = heapq.nsmallest(pages, self.state.free)
+        self.state.free.difference_update(taken)
+        return taken
 
     def _attach(self, region: Region, frames: list[int]) -> Flow[None]:
-        """Move free pages behind ``region``."""
-        first = len(region.frames)
-        self.state.free.difference_update(frames)
+        """Pages that are in no list any more are those behind ``region``; it may lose them before they are mapped."""
+        first, generation = len(region.frames), region.generation
         region.frames.extend(frames)
-        yield from self._mapping.map(region.va + first * PAGE_SIZE, frames)
-        yield from self._device.attached(region, first, frames)
+        done = 0
+        while done < len(frames):
+            va = region.va + (first + done) * PAGE_SIZE
+            table = yield from self._mapping.table(va)
+            if region.generation != generation:
+                return
+            done += yield from self._mapping.map(table, va, frames[done:])
+        if region.generation == generation:
+            yield from self._device.attached(region, first, frames)
+
+    def _vacate(self, region: Region) -> Flow[None]:
+        """Unmap what is leaving ``region``: then it is free. Two flows may be at it, one above the other."""
+        pages = len(region.leaving)
+        if pages:
+            yield from self._device.dropped(region, pages)
+            yield from self._mapping.unmap(region.va, pages)
+            self.state.free.update(region.leaving)
+            region.leaving = []
 
     def _victim(self) -> Region | None:
         """The region to drop next: weights from the tail forward, then KV, then activations."""
@@ -253,39 +265,57 @@ class Pool:
         lowest = min((region.kind for region in backed), default=None)
         return next((region for region in reversed(backed) if region.kind == lowest), None)
 
-    def _release(self, frames: list[int]) -> Flow[int]:
+    def _release(self, frames: Sequence[int]) -> Flow[int]:
+        """Free pages, sorted: how many are RELEASED now. What is taken by force meanwhile is not."""
+        self.state.free.difference_update(frames)
+        self.state.releasing.update(frames)
+        released = 0
         for extent in extents(frames):
-            self.state.free.difference_update(extent.frames())
-            yield from over_extent(MEM_RELEASE, extent.base, extent.pages)
-        return len(frames)
+            released += yield from self._release_run(extent)
+        return released
 
-    def _decline(self, extent: Extent) -> Flow[None]:
-        self.state.promised.remove(extent)
-        yield from over_extent(MEM_RELEASE, extent.base, extent.pages)
+    def _release_run(self, extent: Extent) -> Flow[int]:
+        released, rest = 0, extent
+        while rest.pages:
+            status, done, *_ = yield from invoke(MEM_RELEASE, rest.base, rest.pages)
+            if status != Status.SUCCESS:  # some of it was taken before the call was made
+                left = [frame for frame in rest.frames() if frame in self.state.releasing]
+                if len(left) == rest.pages:
+                    raise CallFailed(MEM_RELEASE, (rest.base, rest.pages), status)
+                return released + (yield from self._release(left))
+            self.state.releasing.difference_update(rest.first(done).frames())
+            self._forget(rest.first(done))
+            released, rest = released + done, rest.behind(done)
+        return released
 
-    def _forget(self, revoked: Extent) -> Flow[None]:
+    def _lose(self, revoked: Extent) -> Flow[None]:
+        """Pages that were taken by force leave every list, and no access of this world's reaches them any more."""
         gone = set(revoked.frames())
         for region in self.state.regions:
-            if not gone.isdisjoint(region.frames):
+            if not gone.isdisjoint(region.frames) or not gone.isdisjoint(region.leaving):
                 yield from self.drop(region)
+        for grant in self.state.grants:
+            grant.taken.update(gone.intersection(grant.extent.frames()))
         self.state.free -= gone
-
-    def may_share(self, extent: Extent) -> bool:
-        """Whether ``extent`` is normal DRAM none of which is in the pool, which is so until the first grant."""
-        return self._grantable(extent) and not extent.base % PAGE_SIZE and not self.state.locked
+        self.state.releasing -= gone
+        self._forget(revoked)
+        self.state.forced += revoked.pages
 
     def _grantable(self, extent: Extent) -> bool:
-        """Normal DRAM, and not the memory through which the worlds talk."""
+        """Normal DRAM, not the memory through which the worlds talk, and none that this world has already."""
         inside = self._normal.base <= extent.base and extent.end <= self._normal.end
-        return inside and not (self.shared and self.shared.overlaps(extent))
+        if not inside or (self.shared and self.shared.overlaps(extent)):
+            return False
+        first = self._number(extent)
+        return not any(self._known[first : first + extent.pages])
 
+    def _know(self, extent: Extent) -> None:
+        first = self._number(extent)
+        self._known[first : first + extent.pages] = b"\1" * extent.pages
 
-def extents(frames: Iterable[int]) -> list[Extent]:
-    """Sorted page addresses as runs of adjacent pages."""
-    found: list[Extent] = []
-    for frame in frames:
-        if found and found[-1].end == frame:
-            found[-1] = Extent(found[-1].base, found[-1].pages + 1)
-        else:
-            found.append(Extent(frame, 1))
-    return found
+    def _forget(self, extent: Extent) -> None:
+        first = self._number(extent)
+        self._known[first : first + extent.pages] = bytes(extent.pages)
+
+    def _number(self, extent: Extent) -> int:
+        return (extent.base - self._normal.base) // PAGE_SIZE

@@ -3,6 +3,9 @@
 Like OP-TEE it keeps its own threads: a service that needs the normal world leaves by SECURE_RPC under its thread's
 number, and goes on when a later entry brings that thread's reply. What is pending is served first, in the order of the
 mask's bits: pages taken by force, then pages asked back, and only then any thread.
+
+An entry above a thread that was interrupted, at whatever instruction, serves pages taken by force, which cannot wait
+for that thread, and nothing else: whatever else is pending is said again at the next entry.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from emulator.gate import (
     Argument,
@@ -28,10 +32,11 @@ from emulator.memory_map import DRAM_BASE, PAGE_SIZE, DramLayout
 from emulator.world_port import WorldPort
 from monitor.abi import SECURE_DONE, SECURE_READY, SECURE_RPC, Call, Pending, Status
 from monitor.services.calls import CallFailed, invoke
-from monitor.services.messages import Request, ServiceStatus
+from monitor.services.messages import Request, Service, ServiceStatus
 
 from .errors import Refused
-from .flexmem import Extent, Pool
+from .extent import Extent
+from .flexmem import Pool
 from .mapping import Mapping
 from .npu import NpuEngine
 from .npu_memory import NpuMemory
@@ -40,6 +45,16 @@ from .service import ModelService
 from .trusted import TrustedDriver
 
 ENTRY_REGISTERS = 7
+
+Due: TypeAlias = "deque[Callable[[], None]]"
+
+
+class Below(NamedTuple):
+    """What this kernel was doing when it was interrupted, and then entered anew."""
+
+    interrupted: Interrupted
+    due: Due
+    leave_by: tuple[Call, Registers]
 
 
 class SecureKernel:
@@ -66,8 +81,8 @@ class SecureKernel:
         self._heap = heap
         self._use_npu = use_npu
         self._waiting: dict[int, Thread] = {}
-        self._due: deque[Callable[[], None]] = deque()
-        self._interrupted: list[tuple[Interrupted, deque[Callable[[], None]], tuple[Call, Registers]]] = []
+        self._due: Due = deque()
+        self._below: Below | None = None
         self._away = False
         self._leave_by: tuple[Call, Registers] = SECURE_DONE, ()
 
@@ -117,19 +132,18 @@ class SecureKernel:
 
     def _entered(self, registers: Registers) -> None:
         mask, first, second, third, fourth, fifth, owed = registers
-        if not mask & Pending.PREEMPTED:
-            self._go_on()  # who was interrupted just before it left has left without coming back here
-            self._suspend()
-        elif not self._is_set_aside:
-            self._interrupted.append((self.runner.set_aside(), self._due, self._leave_by))
-            self._due = deque()
+        if mask & Pending.PREEMPTED:
+            self._entered_above(mask, first)
+            return
+        self._go_on()  # who was interrupted just before it left has left without coming back here
+        self._suspend()
         self._away = False
         self._leave_by = SECURE_DONE, ()
         if mask & Pending.REVOKED:
             self._due.append(partial(self._run, "revocation", self.pool.acknowledge_revoked))
         if mask & Pending.RECALL:
             self._due.append(partial(self._run, "recall", self.recall, (owed,)))
-        if self.npu and mask & Pending.FIQ and not mask & Pending.PREEMPTED:  # who was preempted may be in the driver
+        if self.npu and mask & Pending.FIQ:
             self._due.append(partial(self._run, "fiq", self.npu.interrupted))
         if self.npu and mask & (Pending.NPU_RECALL | Pending.NPU_REVOKED):
             self._due.append(partial(self._run, "npu", self.npu.asked_back, (mask & Pending.NPU_REVOKED,)))
@@ -139,17 +153,29 @@ class SecureKernel:
             self._due.append(partial(self._run, "service", self._serve, (first, second, third, fourth, fifth)))
         self._next()
 
+    def _entered_above(self, mask: int, service: int) -> None:
+        """An interrupted thread waits below: it may be in the middle of anything."""
+        if not self._is_set_aside:
+            self._below = Below(self.runner.set_aside(), self._due, self._leave_by)
+        self._due = deque()
+        self._away = False
+        self._leave_by = SECURE_DONE, (ServiceStatus.DONE if service == Service.POLL else ServiceStatus.IN_USE,)
+        if mask & Pending.REVOKED:
+            self._due.append(partial(self._run, "revocation", self.pool.acknowledge_revoked))
+        self._next()
+
     @property
     def _is_set_aside(self) -> bool:
         """This kernel has left, and a thread that was interrupted before is still to go on."""
-        return self._away and bool(self._interrupted)
+        return self._away and self._below is not None
 
     def _go_on(self) -> None:
         """Whoever comes back to the gate after this kernel has left is the thread that was interrupted before."""
-        if self._is_set_aside:
+        if self._away and self._below:
             self._suspend()
-            kept, self._due, self._leave_by = self._interrupted.pop()
-            self.runner.take_up(kept)
+            below, self._below = self._below, None
+            self._due, self._leave_by = below.due, below.leave_by
+            self.runner.take_up(below.interrupted)
         self._away = False
 
     def _suspend(self) -> None:
@@ -188,7 +214,7 @@ class SecureKernel:
         """Serve what is due; when nothing is, leave this world."""
         if self._due:
             self._due.popleft()()
-        elif self.npu and self.npu.is_to_leave:
+        elif self.npu and self.npu.is_to_leave and not self._below:
             self._run("npu", self.npu.leaving)
         else:
             self._away = True

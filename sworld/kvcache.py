@@ -10,7 +10,8 @@ from __future__ import annotations
 from emulator.gate import Flow
 from emulator.memory_map import PAGE_SIZE
 
-from .flexmem import Kind, Pool
+from .flexmem import Pool
+from .region import Kind
 from .shape import ModelShape
 from .workspace import cache_stride
 
@@ -61,8 +62,3 @@ class KvCache:
         """Forget all positions; the pages are free."""
         for region in self._layers:
             yield from self._pool.drop(region)
-
-    def discard(self) -> Flow[None]:
-        """The model is closed."""
-        for region in self._layers:
-            yield from self._pool.discard(region)

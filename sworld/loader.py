@@ -14,8 +14,9 @@ from emulator.world_port import WorldPort
 from monitor.services.messages import Request, RequestStatus, ServiceStatus
 
 from .errors import Refused
-from .flexmem import DeviceAccess, Kind, Pool, Region, Rpc
+from .flexmem import Pool, Rpc
 from .package import Package, open_chunk
+from .region import DeviceAccess, Kind, Region
 
 FIRST_WEIGHTS = 1  # a package numbers its chunks from the tokenizer, which is 0
 
@@ -43,16 +44,14 @@ class Storage:
     def fetch(self, region: Region, block: int) -> Flow[None]:
         """Blocks from ``block`` on behind all of ``region``, locked. Raises Refused."""
         while len(region.frames) < region.pages:
-            present = len(region.frames)
-            extent = yield from self._pool.promise(region.pages - present)
-            status, *_ = yield from self._rpc(Request.LOAD_BLOCKS, block + present, extent.base, extent.pages)
+            present, generation = len(region.frames), region.generation
+            grant = yield from self._pool.promise(region.pages - present)
+            base, pages = grant.extent.base, grant.extent.pages
+            status, *_ = yield from self._rpc(Request.LOAD_BLOCKS, block + present, base, pages)
             if status != RequestStatus.DONE:
-                yield from self._pool.decline(extent)
+                yield from self._pool.decline(grant)
                 raise Refused(ServiceStatus.STORAGE_FAILED, block + present)
-            if len(region.frames) == present:
-                yield from self._pool.keep(extent, region)
-            else:  # a recall took the pages before it, so these blocks are not the next ones any more
-                yield from self._pool.decline(extent)
+            yield from self._pool.keep(grant, region, generation)
 
 
 class Loader:
@@ -91,21 +90,21 @@ class Loader:
             loaded += region.pages
             yield from self._rpc(Request.PROGRESS, loaded, self.pages)
 
-    def discard(self) -> Flow[None]:
-        """The model is closed."""
-        for region in self._regions:
-            yield from self._pool.discard(region)
-
     def _load(self, chunk: int) -> Flow[None]:
-        """The pages are locked before the first byte is looked at: nobody can change what is authenticated here."""
+        """The pages are locked before the first byte is looked at: nobody can change what is authenticated here.
+
+        What is taken by force while this world pays for its decryption comes again.
+        """
         region = self._regions[chunk]
-        yield from self._pool.give_back()  # a load needs pages that DMA reaches; locked spare ones are of no use to it
-        yield from self._storage.fetch(region, self._package.chunks[chunk].block)
-        genuine = yield from compute("open_chunk", region.va, *self._package.opening(chunk))
-        if not genuine:
-            yield from self._pool.drop(region)
-            raise Refused(ServiceStatus.BAD_TAG, FIRST_WEIGHTS + chunk)
-        region.ready = True
+        while not region.ready:
+            yield from self._pool.give_back()  # a load needs pages that DMA reaches; locked spare ones are of no use
+            yield from self._storage.fetch(region, self._package.chunks[chunk].block)
+            generation = region.generation
+            genuine = yield from compute("open_chunk", region.va, *self._package.opening(chunk))
+            if not genuine:
+                yield from self._pool.drop(region)
+                raise Refused(ServiceStatus.BAD_TAG, FIRST_WEIGHTS + chunk)
+            region.ready = region.generation == generation
 
 
 def _open_chunk(port: WorldPort, va: int, size: int, key: bytes, number: int, associated: bytes, tag: bytes) -> int:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from emulator.gate import ALL_ENTRIES, Flow, tlbi, write
 from emulator.memory_map import BLOCK_SIZE, GIB, PAGE_SIZE
 
+from .errors import Refused, ServiceStatus
+
 SHARED_WINDOW = 0x0C_0000_0000  # shared memory, one 2 MiB table
 POOL_WINDOW = 0x10_0000_0000
 WINDOW_END = 0x80_0000_0000  # T0SZ = 25
@@ -32,10 +34,6 @@ ENTRIES = PAGE_SIZE // ENTRY_SIZE
 PAGES_PER_TLBI = 32  # above this many pages, dropping the whole TLB is cheaper
 
 
-class OutOfTables(Exception):
-    """Secure DRAM has no page left for a page table."""
-
-
 @dataclass
 class MappingState:
     """``tables``: (base, size) of a table's range in bytes, to the table's address. ``next``: first unused page."""
@@ -52,32 +50,39 @@ class Mapping:
         self.state = MappingState(free, end)
         self._root = root
 
-    def map(self, va: int, frames: Sequence[int]) -> Flow[None]:
-        """Map consecutive virtual pages from ``va`` to the physical addresses ``frames``."""
-        yield from self._fill(va, [frame | POOL_PAGE for frame in frames])
+    def table(self, va: int) -> Flow[int]:
+        """The level 3 table of the 2 MiB around ``va``, made if it is missing. Raises Refused.
+
+        One flow at a time makes tables: the one that maps.
+        """
+        level2 = yield from self._table(self._root, va, GIB)
+        return (yield from self._table(level2, va, BLOCK_SIZE))
+
+    def map(self, table: int, va: int, frames: Sequence[int]) -> Flow[int]:
+        """Map consecutive virtual pages from ``va`` to ``frames``, as many as ``table`` has entries for: how many.
+
+        It is a single store, so that nothing comes between a look at who owns the frames and their mapping.
+        """
+        first = va // PAGE_SIZE % ENTRIES
+        descriptors = [frame | POOL_PAGE for frame in frames[: ENTRIES - first]]
+        yield from _store(table, first, descriptors)
+        return len(descriptors)
 
     def unmap(self, va: int, pages: int) -> Flow[None]:
-        """From here on no access through these virtual pages reaches anything."""
-        yield from self._fill(va, [0] * pages)
+        """From here on no access through these virtual pages reaches anything. They may be unmapped already."""
+        page, end = va, va + pages * PAGE_SIZE
+        while page < end:
+            block = page - page % BLOCK_SIZE
+            part = min(end, block + BLOCK_SIZE) - page
+            table = self.state.tables.get((block, BLOCK_SIZE))
+            if table is not None:
+                yield from _store(table, page // PAGE_SIZE % ENTRIES, [0] * (part // PAGE_SIZE))
+            page += part
         if pages > PAGES_PER_TLBI:
             yield from tlbi(ALL_ENTRIES)
             return
-        for page in range(va, va + pages * PAGE_SIZE, PAGE_SIZE):
+        for page in range(va, end, PAGE_SIZE):
             yield from tlbi(page >> 12)
-
-    def _fill(self, va: int, descriptors: Sequence[int]) -> Flow[None]:
-        done = 0
-        while done < len(descriptors):
-            first = va // PAGE_SIZE % ENTRIES
-            part = descriptors[done : done + ENTRIES - first]
-            table = yield from self._level3(va)
-            yield from write(table + first * ENTRY_SIZE, struct.pack(f"<{len(part)}Q", *part))
-            done += len(part)
-            va += len(part) * PAGE_SIZE
-
-    def _level3(self, va: int) -> Flow[int]:
-        level2 = yield from self._table(self._root, va, GIB)
-        return (yield from self._table(level2, va, BLOCK_SIZE))
 
     def _table(self, parent: int, va: int, span: int) -> Flow[int]:
         """The table for the ``span`` bytes around ``va``, made and hung into ``parent`` when it is missing."""
@@ -87,13 +92,18 @@ class Mapping:
             return known
         table = self._take_page()
         yield from write(table, bytes(PAGE_SIZE))
-        yield from write(parent + va // span % ENTRIES * ENTRY_SIZE, struct.pack("<Q", table | TABLE))
+        yield from _store(parent, va // span % ENTRIES, [table | TABLE])
         self.state.tables[key] = table
         return table
 
     def _take_page(self) -> int:
+        """Never given back: tables serve whatever is mapped around them next, so their number has a bound."""
         page = self.state.next
         if page + PAGE_SIZE > self.state.end:
-            raise OutOfTables(f"secure DRAM up to {self.state.end:#x} has no page left for a page table")
+            raise Refused(ServiceStatus.OUT_OF_TABLES)
         self.state.next += PAGE_SIZE
         return page
+
+
+def _store(table: int, first: int, descriptors: Sequence[int]) -> Flow[None]:
+    yield from write(table + first * ENTRY_SIZE, struct.pack(f"<{len(descriptors)}Q", *descriptors))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from emulator.gate import Flow
 from emulator.memory_map import PAGE_SIZE
 
-from .flexmem import Kind, Pool
+from .flexmem import Pool
 from .kvcache import KvCache
 from .loader import Loader
+from .region import Kind
 from .shape import ModelShape
 from .workspace import PREFILL_CHUNK, Workspace
 
@@ -58,9 +59,3 @@ class PoolMemory:
         """End of a request: cache and activations are dropped, the weights stay."""
         yield from self._cache.drop()
         yield from self._pool.drop(self._workspace)
-
-    def discard(self) -> Flow[None]:
-        """The model is closed."""
-        yield from self._cache.discard()
-        yield from self._pool.discard(self._workspace)
-        yield from self._loader.discard()

@@ -84,7 +84,3 @@ class OpenModel:
     def end(self) -> Flow[None]:
         """The request is over: its cache and activations are dropped."""
         yield from self._memory.clear()
-
-    def discard(self) -> Flow[None]:
-        """Forget the model."""
-        yield from self._memory.discard()

@@ -69,10 +69,8 @@ class NpuEngine:
         self.state.failed_in_a_row = 0
 
     def close(self) -> Flow[None]:
-        """The model is closed: nothing is left of it, and the NPU is the normal world's."""
-        book, self._book, self._under_way = self._book, None, None
-        if book:
-            yield from book.discard()
+        """The model is closed: the NPU is the normal world's, and regions are no jobs' any more."""
+        self._book = self._under_way = None
         yield from self._give_back()
 
     def asked_back(self, lost: int) -> Flow[None]:

@@ -15,11 +15,12 @@ from emulator.devices.npu import NpuControl
 from emulator.gate import Flow, charge, compute, write
 from emulator.memory_map import NPU_CONTROL, PAGE_SIZE
 
-from .flexmem import DeviceAccess, Kind, Pool, Region
+from .flexmem import Pool
 from .matrix_layout import padded, weights_size
 from .npu_memory import NpuMemory
 from .npu_tiles import tasks, tile_rows
 from .products import Product
+from .region import DeviceAccess, Kind, Region
 
 PROGRAM_BYTES = 2 << 20
 MAX_COUNT = 2048  # feature rows of a job
@@ -98,11 +99,6 @@ class JobBook:
         if job and self.state.moves == self._pool.state.moves:
             self.state.whole[products] = job
         return job
-
-    def discard(self) -> Flow[None]:
-        """The model is closed."""
-        for region in (self.features, self._programs, self._sums, self._secrets):
-            yield from self._pool.discard(region)
 
     def _reserve(self, name: str, size: int, device: DeviceAccess) -> Region:
         return self._pool.reserve(Kind.ACTIVATIONS, name, size, device)

@@ -11,18 +11,19 @@ from collections.abc import Sequence
 
 from emulator.gate import Flow
 from emulator.memory_map import PAGE_SIZE
-from monitor.abi import NPU_MAP, NPU_UNMAP, NPU_WRITE
-from monitor.services.calls import succeed
+from monitor.abi import NPU_MAP, NPU_UNMAP, NPU_WRITE, Status
+from monitor.services.calls import CallFailed, invoke, succeed
 
-from .flexmem import DeviceAccess, Region, extents
-from .iova import IovaAllocator
+from .extent import Extent, extents
+from .ranges import Ranges
+from .region import DeviceAccess, Region
 
 
 class NpuMemory:
-    """The NPU's addresses in secure mode are below ``limit``."""
+    """The NPU's addresses in secure mode are below ``limit``. Page 0 is never given out, as null pointers name it."""
 
     def __init__(self, limit: int) -> None:
-        self._iovas = IovaAllocator(limit)
+        self._iovas = Ranges(PAGE_SIZE, limit)
         self._ranges: dict[int, tuple[int, Region]] = {}  # by the region's virtual address
         self._starts: list[int] = []
         self._refused: set[int] = set()
@@ -34,20 +35,19 @@ class NpuMemory:
         base = self._range(region)
         if base is None:
             return
-        iova = base + first * PAGE_SIZE
+        generation, iova = region.generation, base + first * PAGE_SIZE
         for extent in extents(frames):
-            yield from self._map(iova, extent.base, extent.pages, region.device)
+            yield from self._map(region, iova, extent)
+            if region.generation != generation:  # whatever was mapped since it lost its pages is not its own
+                yield from self._unmap(base, region.pages)
+                return
             iova += extent.pages * PAGE_SIZE
 
     def dropped(self, region: Region, pages: int) -> Flow[None]:
         """Also of pages that were taken by force, which the monitor has unmapped by itself."""
         held = self._ranges.get(region.va)
-        if held is None:
-            return
-        iova, _ = held
-        while pages:
-            done, *_ = yield from succeed(NPU_UNMAP, iova, pages)
-            iova, pages = iova + done * PAGE_SIZE, pages - done
+        if held is not None:
+            yield from self._unmap(held[0], pages)
 
     def discarded(self, region: Region) -> None:
         """``region`` is no more."""
@@ -80,8 +80,17 @@ class NpuMemory:
         self._starts.insert(bisect_right(self._starts, region.va), region.va)
         return iova
 
-    def _map(self, iova: int, base: int, pages: int, access: DeviceAccess) -> Flow[None]:
-        flags = NPU_WRITE if access is DeviceAccess.WRITE else 0
+    def _map(self, region: Region, iova: int, extent: Extent) -> Flow[None]:
+        """Up to the end, or until ``region`` has lost its pages: the monitor may refuse what is not LOCKED any more."""
+        flags = NPU_WRITE if region.device is DeviceAccess.WRITE else 0
+        generation = region.generation
+        while extent.pages and region.generation == generation:
+            status, done, *_ = yield from invoke(NPU_MAP, iova, extent.base, extent.pages, flags)
+            if status != Status.SUCCESS and region.generation == generation:
+                raise CallFailed(NPU_MAP, (iova, extent.base, extent.pages, flags), status)
+            iova, extent = iova + done * PAGE_SIZE, extent.behind(done)
+
+    def _unmap(self, iova: int, pages: int) -> Flow[None]:
         while pages:
-            done, *_ = yield from succeed(NPU_MAP, iova, base, pages, flags)
-            iova, base, pages = iova + done * PAGE_SIZE, base + done * PAGE_SIZE, pages - done
+            done, *_ = yield from succeed(NPU_UNMAP, iova, pages)
+            iova, pages = iova + done * PAGE_SIZE, pages - done

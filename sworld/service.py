@@ -9,7 +9,8 @@ from emulator.gate import Flow, Registers, charge, costs
 from monitor.services.messages import GenerateRequest, OpenRequest, Request, Service, ServiceStatus, StopReason
 
 from .errors import Refused
-from .flexmem import Extent, Pool, Rpc
+from .extent import Extent
+from .flexmem import Pool, Rpc
 from .mapping import Mapping
 from .model import OpenModel
 from .npu import NpuEngine
@@ -31,7 +32,7 @@ class ModelService:
         self.model: OpenModel | None = None
         self.handlers: dict[int, Handler] = {
             Service.POLL: self._poll,
-            Service.SHARE: self._share,
+            Service.SHARE: self._one_at_a_time(self._share),
             Service.OPEN: self._one_at_a_time(self._open),
             Service.GENERATE: self._one_at_a_time(self._generate),
             Service.CLOSE: self._one_at_a_time(self._close),
@@ -98,13 +99,11 @@ class ModelService:
         return ((yield from self._forget_model()),)
 
     def _forget_model(self) -> Flow[int]:
-        """Every page of the pool goes back: how many."""
-        model, self.model = self.model, None
-        if model:
-            yield from model.discard()
+        """Whatever there is of one, and every page of the pool goes back: how many."""
+        self.model = None
         if self._npu:
             yield from self._npu.close()
-        return (yield from self._pool.give_back())
+        return (yield from self._pool.clear())
 
     def _generate(self, offset: int, *_: int) -> Flow[Registers]:
         """Continue a prompt; its text leaves a token at a time."""

@@ -24,7 +24,8 @@ class SharedMemory:
     @classmethod
     def attach(cls, mapping: Mapping, base: int, pages: int) -> Flow[SharedMemory]:
         """Map ``pages`` pages at physical address ``base``, which the caller has checked."""
-        yield from mapping.map(SHARED_WINDOW, range(base, base + pages * PAGE_SIZE, PAGE_SIZE))
+        frames = range(base, base + pages * PAGE_SIZE, PAGE_SIZE)
+        yield from mapping.map((yield from mapping.table(SHARED_WINDOW)), SHARED_WINDOW, frames)
         return cls(pages)
 
     def holds(self, offset: int, size: int) -> bool:

@@ -117,6 +117,7 @@ class ServiceStatus(enum.IntEnum):
     BAD_GRANT = 17
     IN_USE = 18
     NOT_FINITE = 19
+    OUT_OF_TABLES = 20
 
 
 # The line a person gets, with x2 of the return as {detail}.
@@ -140,6 +141,8 @@ EXPLANATIONS: dict[int, str] = {
     ServiceStatus.BAD_GRANT: "the normal world granted pages at {detail:#x} that it may not or did not allocate",
     ServiceStatus.IN_USE: "the model service works on another call: wait for its end",
     ServiceStatus.NOT_FINITE: "the model's numbers overflow at generated token {detail}: its weights are out of range",
+    ServiceStatus.OUT_OF_TABLES: "secure memory has no page left for the page tables of so large a model: use a larger"
+                                 " --dram",
     ServiceStatus.UNKNOWN_THREAD: "no secure thread {detail} waits for a reply",
 }
 

@@ -16,7 +16,7 @@ from monitor import abi
 from monitor.services.messages import Service, ServiceStatus
 from nworld.kernel import NormalKernel
 from nworld.secure import ServiceFailed
-from sworld.flexmem import Kind, Region
+from sworld.region import Kind, Region
 from sworld.kernel import SecureKernel
 from sworld.package import HEADER_SIZE, Package
 from sworld.shape import SHARED
@@ -259,7 +259,7 @@ def test_unplugged_storage_after_a_full_recall_ends_the_run_by_name() -> None:
         generate(shown.system, recalls=((4, 1_000_000),))
     assert failed.value.status == ServiceStatus.STORAGE_FAILED
     assert len(shown.of("token")) == 3
-    assert not shown.system.secure.pool.state.promised
+    assert not shown.system.secure.pool.state.grants
     shown.system.dispose()
 
 

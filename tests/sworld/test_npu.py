@@ -36,12 +36,12 @@ from nworld.attacks.drivers import (
 from nworld.kernel import NormalKernel
 from nworld.npu_sandbox import NpuSandbox
 from sworld import npu as sworld_npu
-from sworld.flexmem import DeviceAccess, Kind
 from sworld.kernel import SecureKernel
 from sworld.matrix_layout import features_size, matrix_size, sums_size
 from sworld.npu import MAX_FAILURES
 from sworld.npu_jobs import Limits
 from sworld.products import Product, ProductEngine
+from sworld.region import DeviceAccess, Kind
 from tests.emulator.test_product_check import atoms, block
 from tests.flexserve.phone import images
 

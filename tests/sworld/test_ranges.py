@@ -1,4 +1,4 @@
-"""IOVAs of regions: ranges never overlap, gaps are used again, and what does not fit is said so."""
+"""Ranges of pages: ranges never overlap, gaps are used again, and what does not fit is said so."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.memory_map import PAGE_SIZE
-from sworld.iova import IovaAllocator
+from sworld.ranges import Ranges
 
 LIMIT = 64 * PAGE_SIZE
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 20)), max_size=60))
 def test_ranges_never_overlap_and_stay_below_the_limit(steps: list[tuple[bool, int]]) -> None:
-    allocator = IovaAllocator(LIMIT)
+    allocator = Ranges(PAGE_SIZE, LIMIT)
     held: dict[int, int] = {}
     for give_back, pages in steps:
         if give_back and held:
@@ -31,7 +31,7 @@ def test_ranges_never_overlap_and_stay_below_the_limit(steps: list[tuple[bool, i
 
 
 def test_the_lowest_gap_that_is_large_enough_is_used() -> None:
-    allocator = IovaAllocator(LIMIT)
+    allocator = Ranges(PAGE_SIZE, LIMIT)
     first, second, third = (allocator.allocate(pages) for pages in (2, 4, 1))
     assert (first, second, third) == (PAGE_SIZE, 3 * PAGE_SIZE, 7 * PAGE_SIZE)
     assert second is not None
@@ -41,7 +41,7 @@ def test_the_lowest_gap_that_is_large_enough_is_used() -> None:
 
 
 def test_what_does_not_fit_gets_no_address() -> None:
-    allocator = IovaAllocator(LIMIT)
+    allocator = Ranges(PAGE_SIZE, LIMIT)
     assert allocator.allocate(64) is None
     assert allocator.allocate(63) == PAGE_SIZE
     assert allocator.allocate(1) is None
@@ -50,4 +50,4 @@ def test_what_does_not_fit_gets_no_address() -> None:
 @pytest.mark.parametrize("pages", [0, -1])
 def test_a_range_has_a_page_at_least(pages: int) -> None:
     with pytest.raises(ValueError, match="one at least"):
-        IovaAllocator(LIMIT).allocate(pages)
+        Ranges(PAGE_SIZE, LIMIT).allocate(pages)

@@ -1,4 +1,4 @@
-"""Addresses for the NPU's DMA: page ranges of a 32-bit space, lowest free one first."""
+"""Ranges of pages of an address space (virtual addresses, or those of the NPU's DMA): the lowest gap first."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from emulator.memory_map import PAGE_SIZE
 
 
 @dataclass
-class IovaState:
-    """``taken``: first page of a range -> its pages; ``limit`` in pages."""
+class RangesState:
+    """``taken``: first page of a range -> its pages; ``first`` and ``limit`` in pages."""
 
+    first: int
     limit: int
     taken: dict[int, int] = field(default_factory=dict)
 
 
-class IovaAllocator:
-    """Addresses below ``limit`` bytes. Page 0 is never given out: a null pointer of a program reaches nothing."""
+class Ranges:
+    """Addresses in [``base``, ``end``), in bytes, on page bounds."""
 
-    def __init__(self, limit: int) -> None:
-        self.state = IovaState(limit // PAGE_SIZE)
+    def __init__(self, base: int, end: int) -> None:
+        self.state = RangesState(base // PAGE_SIZE, end // PAGE_SIZE)
 
     def allocate(self, pages: int) -> int | None:
         """Byte address of ``pages`` pages in a row; None if there is no such gap."""
         if pages <= 0:
             raise ValueError(f"{pages} pages: a range has one at least")
-        first = 1
+        first = self.state.first
         for start, length in sorted(self.state.taken.items()):
             if start - first >= pages:
                 break
