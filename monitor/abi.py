@@ -141,7 +141,7 @@ class Kind(enum.Enum):
     MASK = "mask"
 
 
-STATUSES: Mapping[Kind, type[Status] | type[PsciStatus]] = {Kind.STATUS: Status, Kind.PSCI_STATUS: PsciStatus}
+STATUSES: Mapping[Kind, type[Status | PsciStatus]] = {Kind.STATUS: Status, Kind.PSCI_STATUS: PsciStatus}
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Call:
     what: str
 
     @property
-    def statuses(self) -> type[Status] | type[PsciStatus]:
+    def statuses(self) -> type[Status | PsciStatus]:
         """What its x0 means, if that is a status."""
         return PsciStatus if self.returns[:1] == (_psci_status,) else Status
 

@@ -1,7 +1,8 @@
 """Writes what is made from the declared tables: `python -m monitor.generate [--check]`, from the checkout.
 
 firmware/include/flex_smc.h and docs/smc-calls.md come from monitor/abi.py, firmware/include/memory_map.h from
-emulator/memory_map.py, firmware/include/monitor_memory.h from monitor/memory.py. With --check nothing is written; exit status 1 names the stale files.
+emulator/memory_map.py, firmware/include/monitor_memory.h from monitor/memory.py. With --check nothing is written;
+exit status 1 names the stale files.
 """
 
 from __future__ import annotations
@@ -245,18 +246,13 @@ def _calls_page() -> Iterator[str]:
         fails = ", ".join(status.name for status in call.fails) or "never"
         yield f"| `{call.function:#010x}` | [{call.name}](#{call.name.lower()}) | {by} | {args} | {returns} | {fails} |"
     yield ""
-    yield "## Status codes"
-    yield ""
-    yield "| code | name |"
-    yield "|---|---|"
-    yield from (f"| {status.value} | {status.name} |" for status in abi.Status)
-    yield ""
-    yield "Of PSCI's calls:"
-    yield ""
-    yield "| code | name |"
-    yield "|---|---|"
-    yield from (f"| {status.value} | {status.name} |" for status in abi.PsciStatus)
-    yield ""
+    for title, statuses in (("## Status codes", abi.Status), ("Of PSCI's calls:", abi.PsciStatus)):
+        yield title
+        yield ""
+        yield "| code | name |"
+        yield "|---|---|"
+        yield from (f"| {status.value} | {status.name} |" for status in statuses)
+        yield ""
     yield "## Features"
     yield ""
     yield "| number | name | value |"

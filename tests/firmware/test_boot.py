@@ -30,7 +30,8 @@ def test_boot_reaches_the_driver_context_and_both_worlds() -> None:
 def test_boots_with_any_size_of_dram(dram_bytes: int) -> None:
     phone = Phone(dram_bytes).boot()
     normal = (phone.layout.normal_end - DRAM_BASE) // PAGE_SIZE
-    line = f"monitor: Flex-Monitor {abi.VERSION_MAJOR}.{abi.VERSION_MINOR}, {phone.layout.pages} pages of DRAM, {normal} of them normal\n"
+    version = f"{abi.VERSION_MAJOR}.{abi.VERSION_MINOR}"
+    line = f"monitor: Flex-Monitor {version}, {phone.layout.pages} pages of DRAM, {normal} of them normal\n"
     assert phone.board.uart1.output.decode() == line
     assert phone.is_mapped(phone.layout.normal_end - PAGE_SIZE)
 

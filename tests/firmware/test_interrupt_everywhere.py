@@ -18,8 +18,8 @@ from .interrupts import AHEAD, INTERRUPTS, Interrupt
 from .npu import hardware
 from .observed import Ending, Registers, Rules, memory_of, registers
 from .phone import Phone
-from .test_preemption import TIMER
 from .scenes import AT_BOOT, ENDS, NEVER_DONE, SCENES, SLEEPS, Scene, driver_boots
+from .test_preemption import TIMER
 
 TELLINGS = 3  # more than any interrupt is worth
 FIRST_UNTOUCHED = 8  # x registers that the normal world's own accesses in between leave alone

@@ -120,7 +120,7 @@ def _readable(phone: Phone, begin: MachineState) -> list[Encoding]:
 def test_what_they_write_the_normal_world_never_reads(
     phone: Phone, begin: MachineState, readable: list[Encoding], caller: Caller
 ) -> None:
-    """Whatever a write does, the register that shows it (OSLSR of OSLAR, the pairs of the PMU) is among those compared."""
+    """Whatever a write does, the register that shows it (OSLSR of OSLAR, a pair's other half) is compared."""
 
     def after(encoding: Encoding | None, value: int) -> dict[Encoding, int]:
         phone.machine.restore(begin)

@@ -16,9 +16,9 @@ from monitor import abi
 from monitor.services.messages import Service, ServiceStatus
 from nworld.kernel import NormalKernel
 from nworld.secure import ServiceFailed
-from sworld.region import Kind, Region
 from sworld.kernel import SecureKernel
 from sworld.package import HEADER_SIZE, Package
+from sworld.region import Kind, Region
 from sworld.shape import SHARED
 from sworld.workspace import Workspace
 from tests.flexserve.phone import END, PROMPT, SLOT, Shown, greedy, package, phone, prompt_tokens, reference

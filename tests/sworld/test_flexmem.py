@@ -1,222 +1,247 @@
-"""The pool against a slow monitor: what it gives back, and that every page is in exactly one place at any entry."""
+"""The pool undisturbed: what it grants itself, what it gives back in which order, and what its tables say.
+
+What others do between its steps is test_under_fire.py's.
+"""
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from emulator.gate import Flow, Registers
-from emulator.memory_map import PAGE_SIZE
-from monitor.services.messages import Request, ServiceStatus
+from emulator.memory_map import DRAM_BASE, PAGE_SIZE
+from monitor.abi import PageState
+from monitor.services.messages import ServiceStatus
 from sworld.errors import Refused
-from sworld.flexmem import Extent, Kind, Pool, Region
-from sworld.mapping import Mapping
+from sworld.extent import Extent
+from sworld.mapping import POOL_WINDOW, WINDOW_END, Mapping
+from sworld.region import Kind, Region
 
-from .monitor_model import FREE_PAGES, ROOT, TABLE_ADDRESS, MonitorModel
-
-NORMAL = Extent(FREE_PAGES.start, len(FREE_PAGES))
-
-
-def make(limit: int = len(FREE_PAGES)) -> tuple[MonitorModel, Pool]:
-    monitor = MonitorModel(limit=limit)
-    return monitor, Pool(Mapping(ROOT, ROOT + PAGE_SIZE, ROOT + 0x40_0000), monitor.rpc, NORMAL)
+from .fire.bench import NORMAL, Bench
+from .fire.core import GATE_TABLES, HEAP
+from .fire.normal import FREE, pages_in, reclaim_released
 
 
-def backed(pool: Pool, monitor: MonitorModel, kind: Kind, name: str, pages: int) -> Region:
-    region = pool.reserve(kind, name, pages * PAGE_SIZE)
-    monitor.drive(pool.back(region, pages))
+def backed(bench: Bench, kind: Kind, name: str, pages: int) -> Region:
+    region = bench.pool.reserve(kind, name, pages * PAGE_SIZE)
+    bench.drive(bench.pool.back(region, pages))
     region.ready = True
     return region
 
 
-def consistent(monitor: MonitorModel, pool: Pool) -> None:
-    held = sorted([frame for region in pool.state.regions for frame in region.frames] + sorted(pool.state.free))
-    assert held == sorted(monitor.pages("LOCKED") | monitor.revoked)
-    promised = [frame for extent in pool.state.promised for frame in extent.frames()]
-    assert sorted(promised) == sorted(monitor.pages("ALLOCATED"))
+def consistent(bench: Bench) -> None:
+    """Between two flows: every page is free or behind one region, and mapped there."""
+    state = bench.pool.state
+    held = [frame for region in state.regions for frame in region.frames] + sorted(state.free)
+    assert sorted(held) == sorted({*pages_in(bench, PageState.LOCKED), *bench.monitor.revoked})
+    assert sorted(page for grant in state.grants for page in grant.extent.frames()) == pages_in(
+        bench, PageState.ALLOCATED
+    )
     expected = {
-        region.va + index * PAGE_SIZE: frame
-        for region in pool.state.regions
-        for index, frame in enumerate(region.frames)
+        region.va + index * PAGE_SIZE: frame for region in state.regions for index, frame in enumerate(region.frames)
     }
-    assert {va: entry & TABLE_ADDRESS for va, entry in monitor.mapped().items()} == expected
+    assert bench.translation.mapped() == expected
 
 
 def test_recall_takes_free_pages_then_tail_weights_then_cache_then_activations() -> None:
-    monitor, pool = make()
-    layers = [backed(pool, monitor, Kind.WEIGHTS, f"layer {index}", 10) for index in range(3)]
-    cache = backed(pool, monitor, Kind.KV, "kv", 4)
-    workspace = backed(pool, monitor, Kind.ACTIVATIONS, "workspace", 2)
-    spare = backed(pool, monitor, Kind.WEIGHTS, "spare", 3)
-    monitor.drive(pool.discard(spare))
+    bench = Bench()
+    layers = [backed(bench, Kind.WEIGHTS, f"layer {index}", 10) for index in range(3)]
+    cache = backed(bench, Kind.KV, "kv", 4)
+    workspace = backed(bench, Kind.ACTIVATIONS, "workspace", 2)
+    spare = backed(bench, Kind.WEIGHTS, "spare", 3)
+    bench.drive(bench.pool.discard(spare))
 
     def left_after(owed: int) -> list[str]:
-        monitor.drive(pool.recall(owed))
-        consistent(monitor, pool)
+        bench.drive(bench.pool.recall(owed))
+        consistent(bench)
         return [region.name for region in (*layers, cache, workspace) if region.ready]
 
     assert left_after(3) == ["layer 0", "layer 1", "layer 2", "kv", "workspace"]
     assert left_after(1) == ["layer 0", "layer 1", "kv", "workspace"]
     assert left_after(9) == ["layer 0", "layer 1", "kv", "workspace"]
     assert left_after(20) == ["kv", "workspace"]
-    assert pool.state.losses == 0
+    assert bench.pool.state.losses == 0
     assert left_after(4) == ["workspace"]
     assert left_after(2) == []
-    assert pool.state.losses == 2
-    assert len(monitor.released) == 39
+    assert bench.pool.state.losses == 2
+    assert len(pages_in(bench, PageState.RELEASED)) == 39
 
 
 @pytest.mark.parametrize("owed", [1, 7, 64, 65, 130, 200])
 def test_recall_gives_exactly_what_is_owed_until_the_pool_is_empty(owed: int) -> None:
-    monitor, pool = make()
-    backed(pool, monitor, Kind.WEIGHTS, "weights", 130)
-    monitor.drive(pool.recall(owed))
-    assert len(monitor.released) == min(owed, 130)
-    assert len(monitor.pages("LOCKED")) == 130 - min(owed, 130)
-    consistent(monitor, pool)
+    bench = Bench()
+    backed(bench, Kind.WEIGHTS, "weights", 130)
+    bench.drive(bench.pool.recall(owed))
+    assert len(pages_in(bench, PageState.RELEASED)) == min(owed, 130)
+    assert len(pages_in(bench, PageState.LOCKED)) == 130 - min(owed, 130)
+    consistent(bench)
 
 
-def test_promised_pages_are_declined_last_and_their_load_starts_again() -> None:
-    monitor, pool = make()
-    region = pool.reserve(Kind.WEIGHTS, "weights", 8 * PAGE_SIZE)
-    first = monitor.drive(pool.promise(8))
-    monitor.drive(pool.recall(100))
-    consistent(monitor, pool)
-    assert monitor.pages("ALLOCATED") == set()
-    monitor.drive(pool.keep(first, region))
+def test_grants_are_declined_last_and_their_load_starts_again() -> None:
+    bench = Bench()
+    region = bench.pool.reserve(Kind.WEIGHTS, "weights", 3 * PAGE_SIZE)
+    first = bench.drive(bench.pool.promise(3))
+    bench.drive(bench.pool.recall(100))
+    consistent(bench)
+    assert pages_in(bench, PageState.ALLOCATED) == []
+    bench.drive(bench.pool.keep(first, region, region.generation))
     assert region.frames == []
-    again = monitor.drive(pool.promise(8))
-    monitor.drive(pool.keep(again, region))
-    assert len(region.frames) == 8
-    consistent(monitor, pool)
+    again = bench.drive(bench.pool.promise(3))
+    bench.drive(bench.pool.keep(again, region, region.generation))
+    assert len(region.frames) == 3
+    consistent(bench)
 
 
 def test_revoked_page_takes_its_region_with_it() -> None:
-    monitor, pool = make()
-    region = backed(pool, monitor, Kind.KV, "kv", 5)
-    other = backed(pool, monitor, Kind.WEIGHTS, "weights", 5)
-    monitor.force(region.frames[2])
-    monitor.drive(pool.acknowledge_revoked())
+    bench = Bench()
+    region = backed(bench, Kind.KV, "kv", 5)
+    other = backed(bench, Kind.WEIGHTS, "weights", 5)
+    bench.force(region.frames[2])
+    bench.drive(bench.pool.acknowledge_revoked())
     assert not region.ready and other.ready
-    assert not monitor.revoked
-    assert len(pool.state.free) == 4
-    consistent(monitor, pool)
+    assert not bench.monitor.revoked
+    assert len(bench.pool.state.free) == 4
+    assert bench.pool.state.forced == 1
+    consistent(bench)
+
+
+@pytest.mark.parametrize("pages", [3, 32, 33, 600])
+def test_dropped_pages_are_reached_neither_by_the_tables_nor_by_the_tlb(pages: int) -> None:
+    bench = Bench()
+    region = backed(bench, Kind.KV, "kv", pages)
+    other = backed(bench, Kind.KV, "other", 1)
+    for index in range(pages):
+        bench.translation.page(region.va + index * PAGE_SIZE)
+    assert len(bench.translation.tlb) == pages
+    bench.drive(bench.pool.drop(region))
+    assert bench.translation.tlb == {}
+    assert bench.translation.mapped() == {other.va: other.frames[0]}
 
 
 def test_flex_mem_is_mapped_non_secure_and_never_executable() -> None:
-    monitor, pool = make()
-    backed(pool, monitor, Kind.WEIGHTS, "weights", 3)
-    for entry in monitor.mapped().values():
+    bench = Bench()
+    region = backed(bench, Kind.WEIGHTS, "weights", 3)
+    for index in range(3):
+        entry = bench.translation.walk(region.va + index * PAGE_SIZE)
         assert entry >> 5 & 1, "NS"
         assert entry >> 53 & 3 == 3, "PXN, UXN"
         assert entry >> 6 & 3 == 0, "EL1 only, read-write"
 
 
 def test_out_of_memory_says_how_many_pages_are_missing() -> None:
-    monitor, pool = make(limit=6)
-    region = pool.reserve(Kind.WEIGHTS, "weights", 10 * PAGE_SIZE)
+    bench = Bench(limit=6)
+    region = bench.pool.reserve(Kind.WEIGHTS, "weights", 10 * PAGE_SIZE)
     with pytest.raises(Refused) as refused:
-        monitor.drive(pool.back(region, 10))
+        bench.drive(bench.pool.back(region, 10))
     assert (refused.value.status, refused.value.detail) == (ServiceStatus.OUT_OF_MEMORY, 4)
-    consistent(monitor, pool)
+    consistent(bench)
+
+
+def test_region_that_no_memory_could_back_is_refused() -> None:
+    bench = Bench()
+    with pytest.raises(Refused) as refused:
+        bench.pool.reserve(Kind.WEIGHTS, "weights", (NORMAL.pages + 1) * PAGE_SIZE)
+    assert refused.value.status is ServiceStatus.OUT_OF_MEMORY
+    assert bench.pool.state.regions == []
+
+
+def test_out_of_virtual_addresses_is_refused_and_they_come_back() -> None:
+    bench = Bench()
+    window = (WINDOW_END - POOL_WINDOW) // PAGE_SIZE
+    count = window // (NORMAL.pages + 1)
+    regions = [bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE) for _ in range(count)]
+    with pytest.raises(Refused):
+        bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE)
+    bench.drive(bench.pool.discard(regions[1]))
+    assert bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE).va == regions[1].va
+
+
+def test_out_of_tables_is_refused_and_leaves_nothing_behind() -> None:
+    bench = Bench()
+    bench.pool._mapping = Mapping(GATE_TABLES, HEAP, HEAP + PAGE_SIZE)
+    region = bench.pool.reserve(Kind.WEIGHTS, "weights", 2 * PAGE_SIZE)
+    with pytest.raises(Refused) as refused:
+        bench.drive(bench.pool.back(region, 2))
+    assert refused.value.status is ServiceStatus.OUT_OF_TABLES
+    bench.drive(bench.pool.clear())
+    assert bench.pool.state.regions == [] and not bench.pool.state.free
+    consistent(bench)
+
+
+def test_regions_that_come_and_go_use_the_same_addresses_and_tables() -> None:
+    """A refused OPEN costs nothing that lasts: neither virtual addresses nor page tables are used up."""
+    bench = Bench()
+    places, tables = set(), set()
+    for turn in range(50):
+        region = backed(bench, Kind.WEIGHTS, "package metadata", 1 + turn % 7)
+        places.add(region.va)
+        bench.drive(bench.pool.discard(region))
+        bench.drive(bench.pool.give_back())
+        reclaim_released(bench)
+        tables.add(bench.mapping.state.next)
+    assert len(places) == len(tables) == 1
 
 
 @pytest.mark.parametrize(
     ("base", "pages"),
     [
-        (FREE_PAGES.start + 1, 1),
-        (FREE_PAGES.start - PAGE_SIZE, 1),
-        (FREE_PAGES.stop - PAGE_SIZE, 2),
-        (FREE_PAGES.start, 9),
+        (FREE + 1, 1),
+        (DRAM_BASE - PAGE_SIZE, 1),
+        (NORMAL.end - PAGE_SIZE, 2),
+        (FREE, 9),
+        (2**64 - PAGE_SIZE, 1),
         (2**64 - PAGE_SIZE, 2),
-        (FREE_PAGES.start + 4 * PAGE_SIZE, 1),
+        (FREE, 2**64 - 1),
+        (FREE + 4 * PAGE_SIZE, 1),
+        (FREE + 3 * PAGE_SIZE, 2),
     ],
 )
 def test_grant_outside_normal_memory_or_over_shared_memory_is_refused(base: int, pages: int) -> None:
-    def rpc(*_: int) -> Flow[Registers]:
-        yield from ()
-        return (0, base, pages, 0)
-
-    pool = Pool(Mapping(ROOT, ROOT + PAGE_SIZE, ROOT + 0x40_0000), rpc, NORMAL)
-    pool.shared = Extent(FREE_PAGES.start + 4 * PAGE_SIZE, 2)
+    bench = Bench()
+    bench.pool.shared = Extent(FREE + 4 * PAGE_SIZE, 2)
+    bench.pool._rpc = lambda *_: bench_reply(base, pages)
     with pytest.raises(Refused) as refused:
-        MonitorModel().drive(pool.promise(8))
+        bench.drive(bench.pool.promise(8))
     assert refused.value.status is ServiceStatus.BAD_GRANT
-    assert pool.state.promised == []
+    assert bench.pool.state.grants == []
 
 
-class PoolUnderFire(RuleBasedStateMachine):
-    """Regions come and go while recalls hit at requests and between them, and pages are taken by force."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.monitor = MonitorModel(limit=60)
-        self.pool = Pool(Mapping(ROOT, ROOT + PAGE_SIZE, ROOT + 0x40_0000), self.rpc, NORMAL)
-        self.pending = 0
-
-    def rpc(self, request: Request, *arguments: int) -> Flow[Registers]:
-        """The normal world serves the request, and may recall pages before it resumes the thread."""
-        reply = yield from self.monitor.rpc(request, *arguments)
-        owed, self.pending = self.pending, 0
-        yield from self.monitor.within(self.pool.recall(owed))
-        self.monitor.reclaim()
-        return reply
-
-    @rule(kind=st.sampled_from(Kind), pages=st.integers(1, 20))
-    def add(self, kind: Kind, pages: int) -> None:
-        region = self.pool.reserve(kind, "region", pages * PAGE_SIZE)
-        with contextlib.suppress(Refused):
-            self.monitor.drive(self.pool.back(region, pages))
-            region.ready = True
-
-    @rule(pages=st.integers(1, 20))
-    def load(self, pages: int) -> None:
-        region = self.pool.reserve(Kind.WEIGHTS, "loaded", pages * PAGE_SIZE)
-        try:
-            extent = self.monitor.drive(self.pool.promise(pages))
-        except Refused:
-            return
-        consistent(self.monitor, self.pool)
-        self.monitor.drive(self.rpc(Request.LOAD_BLOCKS, 0, extent.base, extent.pages))
-        self.monitor.drive(self.pool.keep(extent, region))
-
-    @rule(pages=st.integers(1, 70))
-    def recall_at_next_request(self, pages: int) -> None:
-        self.pending = pages
-
-    @rule(pages=st.integers(1, 70))
-    def recall(self, pages: int) -> None:
-        self.monitor.drive(self.pool.recall(pages))
-        self.monitor.reclaim()
-
-    @rule()
-    def give_back(self) -> None:
-        self.monitor.drive(self.pool.give_back())
-
-    @rule(data=st.data())
-    def discard(self, data: st.DataObject) -> None:
-        if self.pool.state.regions:
-            self.monitor.drive(self.pool.discard(data.draw(st.sampled_from(self.pool.state.regions))))
-
-    @rule(data=st.data())
-    def force(self, data: st.DataObject) -> None:
-        locked = sorted(self.monitor.pages("LOCKED"))
-        for page in data.draw(st.lists(st.sampled_from(locked), unique=True, max_size=5)) if locked else []:
-            self.monitor.force(page)
-        self.monitor.drive(self.pool.acknowledge_revoked())
-
-    @invariant()
-    def every_page_is_in_one_place(self) -> None:
-        consistent(self.monitor, self.pool)
-
-    @invariant()
-    def what_is_ready_is_all_there(self) -> None:
-        assert all(len(region.frames) == region.pages for region in self.pool.state.regions if region.ready)
+def bench_reply(base: int, pages: int) -> Flow[Registers]:
+    yield from ()
+    return (0, base, pages, 0)
 
 
-TestPoolUnderFire = PoolUnderFire.TestCase
-TestPoolUnderFire.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+@pytest.mark.parametrize("where", ["region", "free", "grant"])
+def test_grant_of_what_is_held_already_is_refused(where: str) -> None:
+    """The confused deputy: a page of its own, given for a grant, would be declined, released, lost."""
+    bench = Bench()
+    region = backed(bench, Kind.KV, "kv", 3)
+    spare = backed(bench, Kind.WEIGHTS, "spare", 2)
+    bench.drive(bench.pool.drop(spare))
+    grant = bench.drive(bench.pool.promise(2))
+    page = {"region": region.frames[1], "free": min(bench.pool.state.free), "grant": grant.extent.base}[where]
+    before = dict(bench.monitor.state)
+    bench.pool._rpc = lambda *_: bench_reply(page, 1)
+    with pytest.raises(Refused) as refused:
+        bench.drive(bench.pool.promise(8))
+    assert (refused.value.status, refused.value.detail) == (ServiceStatus.BAD_GRANT, page)
+    assert bench.monitor.state == before
+
+
+def test_grant_that_was_never_allocated_is_neither_locked_nor_said_to_be_declined() -> None:
+    bench = Bench()
+    bench.pool._rpc = lambda *_: bench_reply(FREE, 2)
+    grant = bench.drive(bench.pool.promise(2))
+    bench.pool._rpc = bench.rpc
+    bench.drive(bench.pool.decline(grant))
+    assert bench.normal.served == []
+    consistent(bench)
+
+
+def test_what_was_released_may_be_granted_again() -> None:
+    bench = Bench()
+    region = backed(bench, Kind.WEIGHTS, "weights", 3)
+    frames = list(region.frames)
+    bench.drive(bench.pool.discard(region))
+    assert bench.drive(bench.pool.give_back()) == 3
+    reclaim_released(bench)
+    assert backed(bench, Kind.KV, "kv", 3).frames == frames
