@@ -119,6 +119,9 @@ class Machine:
         """``question()``: whatever else a driver learns from what it has put around the machine, or does to it."""
         return question()
 
+    def leave_alone(self) -> None:
+        """For a copy of this process: whoever watches the machine watches the original, and stops no other."""
+
     def add_flash(self, base: int, size: int) -> None:
         """Memory for flash devices to show. Raises MachineError."""
         if not lib.machine_add_flash(self.native, base, size):

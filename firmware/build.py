@@ -62,20 +62,25 @@ ALL_NAMES = tuple(image.name for image in IMAGES)
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change of one line, for tests that show what the line is there for. ``line`` occurs once, indentation aside."""
+    """A change of one line, for tests that show what the line is there for, indentation aside.
+
+    ``line`` occurs once; with ``behind`` it is the first one behind that line, which occurs once.
+    """
 
     path: str
     line: str
     replacement: str
+    behind: str | None = None
 
     def apply(self, folder: Path) -> None:
         """Change the copy of the sources in ``folder``. Raises BuildError unless the line is there exactly once."""
         path = folder / self.path
         lines = path.read_text().splitlines()
-        places = [index for index, text in enumerate(lines) if text.strip() == self.line]
-        if len(places) != 1:
-            raise BuildError(f"{self.path} has {len(places)} lines {self.line!r}: a mutation names one that is unique")
-        lines[places[0]] = self.replacement
+        texts = [text.strip() for text in lines]
+        unique = self.behind or self.line
+        if (found := texts.count(unique)) != 1:
+            raise BuildError(f"{self.path} has {found} lines {unique!r}: a mutation names one that is unique")
+        lines[texts.index(self.line, texts.index(unique))] = self.replacement
         path.write_text("\n".join(lines) + "\n")
 
 

@@ -14,6 +14,7 @@ from .errors import UserError
 from .recipe import Recipe, Stage
 
 BEGUN = "attack-begun"  # the notice of an attack that begins: its name
+TRIED = "attack-tried"  # the notice of one that is tried at every instruction: at how many of how many
 ENDED = "attack"  # the notice of one that has ended: blocked or not, and its name
 
 
@@ -52,10 +53,13 @@ class AttackRecipe(Recipe):
         def begun(attack: Attack) -> None:
             stage.show(Notice(BEGUN, (), attack.name.encode()))
 
+        def tried(done: int, of: int) -> None:
+            stage.show(Notice(TRIED, (done, of)))
+
         def ended(verdict: Verdict) -> None:
             stage.show(Notice(ENDED, (int(verdict.blocked),), verdict.name.encode()))
 
         return run(
-            self.attacks(), lifted=self.controls, begun=begun, done=ended,
+            self.attacks(), lifted=self.controls, begun=begun, tried=tried, done=ended,
             make_machine=stage.create_machine, show=stage.show,
         )  # fmt: skip

@@ -28,7 +28,8 @@ TARGET, VECTOR, CONTEXT = 4, 6, 7  # of an event's arguments
 EL3 = 3
 IRQ, FIQ = 0x080, 0x100
 INTERRUPTS = (IRQ, FIQ)  # nobody was refused anything
-UNDEFINED, INSTRUCTION_ABORT, DATA_ABORT, SERROR = 0x00, 0x20, 0x24, 0x2F  # ESR_ELx.EC, from a lower level
+UNDEFINED, SYSTEM_REGISTER = 0x00, 0x18  # ESR_ELx.EC
+INSTRUCTION_ABORT, DATA_ABORT, SERROR = 0x20, 0x24, 0x2F  # from a lower level
 SAME_LEVEL = 1
 STAGE1_WALK = 1 << 7
 EXTERNAL = 0x10  # fault status code, ESR_ELx bits 5:0
@@ -175,6 +176,8 @@ def _exception(event: Event) -> str | None:
     kind, status = syndrome >> 26, syndrome & 0x3F
     if kind == UNDEFINED:
         return f"undefined instruction, to EL{target}"
+    if kind == SYSTEM_REGISTER:
+        return f"trapped register, to EL{target}"
     if kind == SERROR:
         return f"SError, to EL{target}"
     if kind & ~SAME_LEVEL not in (INSTRUCTION_ABORT, DATA_ABORT):

@@ -109,10 +109,10 @@ class Judge:
         return self._target(self.layout.driver_base + DRIVER_BYTES - PAGE_SIZE)
 
     def staged(self, name: str) -> Planted:
-        return self._target(self._npu.staged(name))
+        return self._target(self._npu.page_of(name))
 
     def staged_address(self, name: str) -> int:
-        page = self._npu.staged(name)
+        page = self._npu.page_of(name)
         return self._target(page).address if self.lifted else self._npu.iova(page)
 
     def register(self, base: int, offset: int) -> int:
@@ -125,7 +125,7 @@ class Judge:
         return self._watched(self._npu.stream_entry())
 
     def npu_entry(self) -> int:
-        return self._watched(self._npu.table_entry(self._npu.staged("npu features")))
+        return self._watched(self._npu.table_entry(self._npu.page_of("npu features")))
 
     def stage2_entry(self, page: int) -> int:
         table = self._system.machine.core.read_sysreg("VTTBR_EL2")
@@ -163,6 +163,18 @@ class Judge:
 
     def is_revoked(self, page: int) -> bool:
         return self._read_ownership().is_revoked(page)
+
+    def believes_in(self, page: int) -> bool:
+        state = self._system.secure.pool.state
+        behind = (frames for one in state.regions for frames in (one.frames, one.leaving))
+        granted = (one.ours() for one in state.grants)
+        return page in state.free.union(*behind, *granted) and self.state(page) is not PageState.LOCKED
+
+    def is_backed(self, region: str) -> bool:
+        return any(one.name == region and one.frames for one in self._system.secure.pool.state.regions)
+
+    def page_of(self, region: str) -> int:
+        return self._npu.page_of(region)
 
     def table_changed(self) -> bool:
         return bool((self._read_ownership().entries != self._ownership.entries).any())

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emulator.devices.npu import CORES, NpuControl
-from emulator.gate import Gate, Operation, Operations
+from emulator.gate import Flow, Gate, Operation, Operations
 from emulator.memory_map import NPU_CONTROL
 from emulator.product_check import Verdict
 from emulator.world_port import WorldPort
+from nworld.attacks import Carelessness
+from sworld.extent import Extent
+from sworld.flexmem import Pool
 from sworld.kernel import SecureKernel
 
 CHECK = "check_accept"
@@ -45,3 +48,32 @@ class CredulousKernel(JudgedKernel):
     def _accept(self, port: WorldPort, busy: int, results: tuple[int, ...], *arguments: int) -> int:
         super()._accept(port, NEVER_BUSY, results, *arguments)
         return Verdict.RIGHT
+
+
+class GraspingPool(Pool):
+    """Takes whatever it is granted."""
+
+    def _grantable(self, extent: Extent) -> bool:
+        return True
+
+
+class GraspingKernel(CredulousKernel):
+    pool_type = GraspingPool
+
+
+class ForgetfulPool(Pool):
+    """Keeps what was taken from it, whatever it says."""
+
+    def _lose(self, revoked: Extent) -> Flow[None]:
+        yield from ()
+
+
+class ForgetfulKernel(CredulousKernel):
+    pool_type = ForgetfulPool
+
+
+CARELESS: dict[Carelessness, type[JudgedKernel]] = {
+    Carelessness.CHECK_SUMS: CredulousKernel,
+    Carelessness.CHECK_GRANTS: GraspingKernel,
+    Carelessness.DROP_REVOKED: ForgetfulKernel,
+}

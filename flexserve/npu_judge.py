@@ -51,7 +51,7 @@ class NpuJudge:
 
     # For the judge
 
-    def staged(self, name: str) -> int:
+    def page_of(self, name: str) -> int:
         """The first page of the region ``name`` of the secure world's pool."""
         (region,) = (one for one in self._system.secure.pool.state.regions if one.name == name)
         return region.frames[0]

@@ -219,7 +219,7 @@ class Pool:
         self.state.grants.remove(grant)
 
     def _give_up(self, grant: Grant) -> Flow[None]:
-        """What is not locked is declined, unless it never was ALLOCATED, or was taken back by the normal world itself."""
+        """What is not locked is declined, unless it is not ALLOCATED: the normal world has lied, or taken it back."""
         if grant not in self.state.grants:
             return
         self._free(grant)

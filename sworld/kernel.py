@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from emulator.gate import (
     Argument,
@@ -60,8 +60,11 @@ class Below(NamedTuple):
 class SecureKernel:
     """Lives in ``gate`` with ``port``; of its own memory, ``heap`` (a physical address) and above is free at boot.
 
-    Matrix products are the NPU's, or, without ``use_npu``, the processor's.
+    Matrix products are the NPU's, or, without ``use_npu``, the processor's. ``pool_type`` may be one that fails to do
+    its duty, to see what that leads to.
     """
+
+    pool_type: ClassVar[type[Pool]] = Pool
 
     def __init__(
         self,
@@ -125,7 +128,7 @@ class SecureKernel:
         mapping = Mapping(self.gate.address("gate_tables"), self._heap, end)
         npu_memory = NpuMemory(layout.npu_bytes) if self._use_npu else None
         normal = Extent(DRAM_BASE, (layout.normal_end - DRAM_BASE) // PAGE_SIZE)
-        self.pool = Pool(mapping, self.rpc, normal, npu_memory)
+        self.pool = self.pool_type(mapping, self.rpc, normal, npu_memory)
         if npu_memory:
             self.npu = NpuEngine(self.pool, npu_memory, CpuEngine())
         self.service = ModelService(self.pool, mapping, self.rpc, trusted, self.npu)

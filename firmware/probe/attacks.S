@@ -40,15 +40,6 @@ probe_call_after:			/* x8: turns of two instructions to wait, x9, w10: a device 
 	smc	#0
 	b	probe_done
 
-	.global probe_timer
-probe_timer:				/* x0: ticks from now until the normal world's timer interrupts; 0: never */
-	msr	cntp_tval_el0, x0
-	cmp	x0, #0
-	cset	x1, ne
-	msr	cntp_ctl_el0, x1
-	isb
-	b	probe_done
-
 	.global probe_floor
 probe_floor:				/* x0-x3: the registers that registers.S cannot plant without falling */
 	mrs	x0, sctlr_el1

@@ -14,7 +14,7 @@ from rich.table import Table
 from emulator.gate import Notice
 from emulator.machine import MachineError
 from flexserve.attack import Verdict
-from flexserve.attack_recipe import ENDED, AttackRecipe
+from flexserve.attack_recipe import BEGUN, ENDED, TRIED, AttackRecipe
 from flexserve.commands.parameters import as_json
 from flexserve.errors import UserError
 from flexserve.recipe import PlainStage
@@ -62,6 +62,7 @@ class _Screen(PlainStage):
             TextColumn("attacking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"),
             console=console, transient=True, disable=quiet or not console.is_terminal,
         )  # fmt: skip
+        self._attack = ""
         self._task = self._progress.add_task("", total=total)
 
     def __enter__(self) -> Self:
@@ -72,13 +73,22 @@ class _Screen(PlainStage):
         self._progress.stop()
 
     def show(self, notice: Notice) -> None:
-        if notice.kind == ENDED:
-            self._progress.update(self._task, advance=1, description=notice.data.decode())
+        if notice.kind == BEGUN:
+            self._attack = notice.data.decode()
+            self._progress.update(self._task, description=self._attack)
+        elif notice.kind == TRIED:
+            done, of = notice.numbers
+            self._progress.update(self._task, description=f"{self._attack}, {done} of {of} instructions")
+        elif notice.kind == ENDED:
+            self._progress.update(self._task, advance=1)
 
 
 def _report(verdicts: Sequence[Verdict]) -> dict[str, object]:
     return {
-        "attacks": [{"name": verdict.name, "blocked": verdict.blocked, "by": verdict.by} for verdict in verdicts],
+        "attacks": [
+            {"name": verdict.name, "blocked": verdict.blocked, "by": verdict.by, "times": verdict.times}
+            for verdict in verdicts
+        ],
         "blocked": sum(verdict.blocked for verdict in verdicts),
         "total": len(verdicts),
     }
@@ -90,13 +100,14 @@ def _show(verdicts: Sequence[Verdict], *, lifted: bool) -> None:
         console = Console(highlight=False, width=UNBROKEN_LINE)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("attack", no_wrap=True)
-    for column in ("what it tries", "", "stopped by"):
+    for column in ("what it tries", "", "tried", "stopped by"):
         table.add_column(column)
     for verdict in verdicts:
         expected = verdict.blocked != lifted
         outcome = "blocked" if verdict.blocked else "got through"
+        times = f"{verdict.times}x" if verdict.times > 1 else ""
         style = "green" if expected else "bold red"
-        table.add_row(verdict.name, verdict.tries, f"[{style}]{outcome}[/{style}]", verdict.by)
+        table.add_row(verdict.name, verdict.tries, f"[{style}]{outcome}[/{style}]", times, verdict.by)
     console.print(table)
     blocked = sum(verdict.blocked for verdict in verdicts)
     if lifted:

@@ -12,9 +12,11 @@ from . import (
     package,
     recall,
     registers,
+    replies,
     tables,
+    timing,
 )
-from .registry import Attack, Moment
+from .registry import Attack, Carelessness, Moment
 
 ATTACKS: tuple[Attack, ...] = (
     *cpu.ATTACKS,
@@ -28,7 +30,9 @@ ATTACKS: tuple[Attack, ...] = (
     *calls.ATTACKS,
     *recall.ATTACKS,
     *registers.ATTACKS,
+    *replies.ATTACKS,
+    *timing.ATTACKS,
     *package.ATTACKS,
 )
 
-__all__ = ["ATTACKS", "Attack", "Moment"]
+__all__ = ["ATTACKS", "Attack", "Carelessness", "Moment"]

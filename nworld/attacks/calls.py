@@ -16,6 +16,7 @@ from monitor.abi import (
     FLEX_VERSION,
     MEM_ACK_REVOKED,
     MEM_ALLOCATE,
+    MEM_DECLINE,
     MEM_LOCK,
     MEM_NEXT_REVOKED,
     MEM_RECALL,
@@ -27,7 +28,10 @@ from monitor.abi import (
     NPU_RELEASE,
     NPU_UNMAP,
     NPU_WRITE,
+    PAGES_PER_CALL,
+    PSCI_CPU_SUSPEND,
     PSCI_SYSTEM_OFF,
+    PSCI_SYSTEM_RESET,
     SECURE_DONE,
     SECURE_READY,
     SECURE_RPC,
@@ -38,7 +42,7 @@ from monitor.abi import (
     find,
     signed,
 )
-from monitor.services.calls import invoke
+from monitor.services.calls import invoke, succeed
 from monitor.services.messages import DriverOperation, DriverStatus
 from nworld.npu_sandbox import NpuSandbox
 
@@ -48,6 +52,7 @@ from .scene import Scene
 
 Address = Callable[[Scene], int]
 SWEEP_ROUNDS = 16
+WINDOW_ORDER = PAGES_PER_CALL.bit_length() - 1
 
 
 def _got_through(scene: Scene, status: int) -> bool:
@@ -100,18 +105,36 @@ def _outside(address: Address, pages: int = 1) -> Play:
     return script
 
 
-def _wrapping(hostile: Hostile, scene: Scene) -> Flow[bool]:
-    """So many pages that the end of the extent, computed in 64 bits, is the end of its first page."""
-    own = hostile.take_extent(0)
-    pages = 1 if scene.lifted else (1 << 64) // PAGE_SIZE + 1
-    scene.arm()
-    status, *_ = yield from invoke(MEM_ALLOCATE, own, pages)
-    through = _got_through(scene, status)
-    if scene.lifted:
-        yield from hostile.drop_allocated(own)
-    elif not through:
-        hostile.free_page(own)
-    return through
+def _beyond(call: Call, pages: Callable[[int], int], *flags: int) -> Play:
+    """``call`` on so many pages, by the address of the first; PAGES_PER_CALL of them are ours, and would be let through.
+
+    In a lifted scene on the first alone.
+    """
+
+    def script(hostile: Hostile, scene: Scene) -> Flow[bool]:
+        base = hostile.take_extent(WINDOW_ORDER)
+        if call is MEM_RECLAIM:
+            yield from succeed(MEM_ALLOCATE, base, PAGES_PER_CALL)
+        scene.arm()
+        status, *_ = yield from invoke(call, base, 1 if scene.lifted else pages(base), *flags)
+        through = _got_through(scene, status)
+        for page in range(base, base + PAGES_PER_CALL * PAGE_SIZE, PAGE_SIZE):
+            if scene.state(page) is PageState.ALLOCATED:
+                yield from succeed(MEM_RECLAIM, page, 1, 0)
+        hostile.free_extent(base, WINDOW_ORDER)
+        return through
+
+    return script
+
+
+def _around(_: int) -> int:
+    """The end, computed in 64 bits, is that of the first page."""
+    return (1 << 64) // PAGE_SIZE + 1
+
+
+def _to_the_end(base: int) -> int:
+    """The end, computed in 64 bits, is zero."""
+    return ((1 << 64) - base) // PAGE_SIZE
 
 
 def _lock(hostile: Hostile, scene: Scene) -> Flow[bool]:
@@ -153,6 +176,7 @@ _of_the_secure_world = _made_by_the_wrong(
         (MEM_ACK_REVOKED, (DRAM_BASE, 1)),
         (MEM_LOCK, (DRAM_BASE, 1)),
         (MEM_RELEASE, (DRAM_BASE, 1)),
+        (MEM_DECLINE, (DRAM_BASE, 1)),
         (SECURE_READY, (entry, entry)),
         (SECURE_RPC, (1, 1)),
         (SECURE_DONE, (0,)),
@@ -216,7 +240,7 @@ def _immediate(hostile: Hostile, scene: Scene) -> Flow[bool]:
 
 def _arbitrary(_hostile: Hostile, scene: Scene) -> Flow[bool]:
     """Every fast call but those that any argument suits, with registers full of noise."""
-    harmless = (PSCI_SYSTEM_OFF, MEM_RECALL, NPU_RECALL)
+    harmless = (PSCI_SYSTEM_OFF, PSCI_SYSTEM_RESET, PSCI_CPU_SUSPEND, MEM_RECALL, NPU_RECALL)
     scene.arm()
     for call in (row for row in CALLS if row.is_fast and row.args and row not in harmless):
         for turn in range(SWEEP_ROUNDS):
@@ -246,7 +270,9 @@ ATTACKS = (
     Attack("allocate-secure-sram", "allocates secure SRAM", _outside(lambda _: SECURE_SRAM.base)),
     Attack("allocate-mmio", "allocates a device's registers", _outside(lambda _: STORAGE.base)),
     Attack("allocate-past-dram", "allocates what lies past the end of DRAM", _outside(lambda scene: scene.layout.end)),
-    Attack("allocate-wrapping", "allocates an extent whose end wraps at 2^64", _wrapping),
+    Attack("allocate-wrapping", "allocates an extent whose end wraps at 2^64", _beyond(MEM_ALLOCATE, _around)),
+    Attack("allocate-to-2-64", "allocates an extent whose end is 2^64", _beyond(MEM_ALLOCATE, _to_the_end)),
+    Attack("reclaim-to-2-64", "reclaims an extent whose end is 2^64", _beyond(MEM_RECLAIM, _to_the_end, 0)),
     Attack("lock-from-normal", "calls LOCK from the normal world", _lock, control=False),
     Attack("release-from-normal", "calls RELEASE on a locked page from the normal world", _release, control=False),
     Attack("wrong-world-function", "makes each call of the secure world", _of_the_secure_world, control=False),

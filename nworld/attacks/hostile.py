@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from emulator.devices.gic import GicCpuInterface, GicDistributor
 from emulator.devices.storage import Command, Storage
-from emulator.gate import Arrival, Flow, Registers, access_all, charge, counter, execute, write
+from emulator.gate import Arrival, Flow, Registers, access_all, charge, counter, execute, set_timer, write
 from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR, PAGE_SIZE, STORAGE
 from monitor.abi import (
     FORCE,
@@ -20,7 +20,7 @@ from monitor.abi import (
     PAGES_PER_CALL,
     Call,
 )
-from monitor.services.calls import invoke, succeed
+from monitor.services.calls import CallFailed, invoke, succeed
 from nworld.kernel import NormalKernel
 from nworld.storage import TransferFailed
 
@@ -37,6 +37,12 @@ _MOVES = ((0xD280_0000, 0), (0xF2A0_0000, 16), (0xF2C0_0000, 32), (0xF2E0_0000, 
 _RET = 0xD65F_03C0
 
 Tamper = Callable[[int, int, int], Flow[None]]
+Deceive = Callable[[Registers], Flow[Registers]]
+Choose = Callable[[int], int]
+
+
+def nothing() -> None:
+    """To be done."""
 
 
 def returning(value: int) -> bytes:
@@ -65,16 +71,21 @@ class Medium:
 class Hostile:
     """Acts as the normal kernel ``kernel``; ``probe`` are the probe image's symbols, as absolute addresses.
 
-    An access gives None when it was refused, as an exception or by the storage controller.
+    An access gives None when it was refused, as an exception or by the storage controller. ``choose``, called before
+    the core is given away, comes back once for each instruction that is then executed at a level (1: the secure world's
+    and the driver's; 2), each time on a phone of its own, with the guest time of that instruction.
     """
 
-    def __init__(self, kernel: NormalKernel, probe: Mapping[str, int], medium: Medium) -> None:
+    def __init__(self, kernel: NormalKernel, probe: Mapping[str, int], medium: Medium, choose: Choose) -> None:
         self.kernel = kernel
+        self.choose = choose
         self.probe = probe
         self.medium = medium
         self.warmed: set[int] = set()  # pages that the TLB knows from before their lock
         self.loaded: set[int] = set()  # pages that the SMMU's TLB knows from before their lock
         self.tamper: Tamper | None = None  # called with the block and the pages of a load, before it is answered
+        self.deceive: Deceive | None = None  # called with the true answer to a request for pages
+        self.look = nothing  # called when the core was taken from the secure world
         self.package_block = medium.package  # where the secure world's block 0 is taken from
         self.grant_limit: int | None = None  # pages granted at once
 
@@ -134,15 +145,22 @@ class Hostile:
             (GIC_CPU.base + GicCpuInterface.CTLR.offset, ENABLE),
         )
 
-    def interrupt_after(self, ticks: int) -> Flow[None]:
-        """Have the core back so many ticks from now, whoever runs then."""
+    def interrupt_at(self, time: int) -> Flow[None]:
+        """Have the core back at ``time``, in ticks since power-on, whoever runs then."""
         yield from self.enable_interrupt(TIMER)
-        yield from self._probe("probe_timer", ticks)
+        yield from set_timer(time)
+
+    def interrupt_after(self, ticks: int) -> Flow[None]:
+        yield from self.interrupt_at((yield from counter()) + ticks)
+
+    def stop_timer(self) -> Flow[None]:
+        """Nothing interrupts any more."""
+        yield from set_timer(None)
 
     def end_interrupt(self) -> Flow[None]:
         """Serve what has taken the core: the timer as a rule. A recall's deadline leaves nothing to be served."""
         (interrupt,) = yield from access_all((GIC_CPU.base + GicCpuInterface.IAR.offset, None))
-        yield from self._probe("probe_timer", 0)
+        yield from self.stop_timer()
         if interrupt < SPECIAL:
             yield from access_all((GIC_CPU.base + GicCpuInterface.EOIR.offset, interrupt))
 
@@ -197,6 +215,11 @@ class Hostile:
             best = max(best, (base, pages), key=lambda run: run[1])
             if not cursor or best[1] == PAGES_PER_CALL:
                 return best
+
+    def let_hear(self) -> Flow[None]:
+        """Let the secure world hear of what is new; it does not if it waits interrupted, and was taken nothing."""
+        with contextlib.suppress(CallFailed):
+            yield from self.kernel.secure.poll()
 
     def settle(self) -> Flow[None]:
         """Let the secure world pay what it owes and acknowledge what was taken, and take the pages back."""

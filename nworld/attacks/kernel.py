@@ -27,16 +27,17 @@ class Playbook:
         hostile: Hostile,
         scene: Scene,
         begun: Callable[[Attack], None],
-        ended: Callable[[Attack, bool], None],
+        ended: Callable[[Attack, bool | None], None],
     ) -> None:
         self.hostile = hostile
         self.scene = scene
+        self.attacks = len(attacks)
         self._due = list(attacks)
         self._begun = begun
         self._ended = ended
-        self._attack: Attack | None = None
-        self._script: Script[bool] | None = None
-        self._awaits: Moment | None = None
+        self.under_way: Attack | None = None
+        self._script: Script[bool | None] | None = None
+        self._awaits: tuple[Moment, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -50,44 +51,44 @@ class Playbook:
     def has_business_at(self, moment: Moment) -> bool:
         """Whether an attack goes on or begins at ``moment``."""
         if self._script:
-            return self._awaits is moment
+            return moment in self._awaits
         return bool(self._due) and self._due[0].begins is moment
 
     @property
     def wants_an_interrupt(self) -> bool:
         """Whether an attack goes on or begins when an interrupt takes the core from the secure world."""
-        return self.has_business_at(Moment.JOB) or self.has_business_at(Moment.DRAIN)
+        return any(self.has_business_at(moment) for moment in PASSING)
 
     def play(self, moment: Moment, registers: Registers = ()) -> Flow[None]:
         """Everything that ``moment`` brings: the attack that waits for it, then those that begin with it."""
         while self.has_business_at(moment):
             if self._script:
-                yield from self._go_on(registers)
+                yield from self._go_on((moment.number, *registers))
             else:
-                self._attack = self._due.pop(0)
-                self._begun(self._attack)
-                self._script = self._attack.script(self.hostile, self.scene)
+                self.under_way = self._due.pop(0)
+                self._begun(self.under_way)
+                self._script = self.under_way.script(self.hostile, self.scene)
                 yield from self._go_on(None)
             if self._waits or moment in PASSING:
                 return  # for the next moment, even if that is one of the same kind
 
     @property
     def _waits(self) -> bool:
-        return self._awaits is not None
+        return bool(self._awaits)
 
     def _go_on(self, reply: Reply | PortAbort) -> Flow[None]:
         """Run the script up to its next Until, or to its end."""
-        assert self._script and self._attack
-        self._awaits = None
+        assert self._script and self.under_way
+        self._awaits = ()
         while True:
             try:
                 step = self._script.throw(reply) if isinstance(reply, PortAbort) else self._script.send(reply)
             except StopIteration as end:
-                self._script = None
-                self._ended(self._attack, bool(end.value))
+                ended, self._script, self.under_way = self.under_way, None, None
+                self._ended(ended, end.value)
                 return
             if isinstance(step, Until):
-                self._awaits = step.moment
+                self._awaits = step.moments
                 return
             try:
                 reply = yield step
@@ -125,6 +126,8 @@ class HostileKernel(NormalKernel):
             _, base, count = reply
             yield from hostile.warm(base, count)
             yield from self.playbook.play(Moment.ALLOCATE, (base, count))
+            if hostile.deceive:
+                return (yield from hostile.deceive(reply))
         return reply
 
     def _load_blocks(self, block: int, base: int, pages: int) -> Flow[Registers]:
@@ -141,7 +144,7 @@ class HostileKernel(NormalKernel):
     def _token(self, token: int, size: int, more: int) -> Flow[Registers]:
         reply = yield from super()._token(token, size, more)
         if self.playbook:
-            yield from self.playbook.play(Moment.TOKEN)
+            yield from self.playbook.play(Moment.TOKEN, (more,))
             yield from self._job_of_our_own()
             yield from self._interrupt_soon()
         return reply
@@ -154,6 +157,8 @@ class HostileKernel(NormalKernel):
         if not self.playbook:
             return
         yield from self.playbook.hostile.end_interrupt()
+        self.playbook.hostile.look()
+        yield from self.playbook.play(Moment.INTERRUPTED)
         if self.playbook.scene.npu.secure_job_under_way():
             yield from self.playbook.play(Moment.JOB)
         elif self.playbook.scene.npu.drains():

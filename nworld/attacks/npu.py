@@ -70,7 +70,7 @@ def _as_program(target: Target) -> Play:
 def _recalled(play: Play) -> Play:
     """The same, once the secure world has given the NPU back."""
 
-    def script(hostile: Hostile, scene: Scene) -> Script[bool]:
+    def script(hostile: Hostile, scene: Scene) -> Script[bool | None]:
         yield from until_secure(scene)
         yield from take_npu(hostile)
         return (yield from play(hostile, scene))

@@ -35,5 +35,17 @@ ATTACKS = (
     ),
     _attack("driver-reads-memory", "loads from the normal world's memory", drivers.ReadsMemory, control=False),
     _attack("driver-writes-memory", "stores into the normal world's memory", drivers.WritesMemory, control=False),
+    _attack(
+        "driver-debug-registers",
+        "leaves a value in a debug register for the next world",
+        drivers.PlantsDebugRegisters,
+        control=False,
+    ),
+    _attack(
+        "driver-times-its-fault",
+        "is refused an access when its time is up, at every instruction of EL2",
+        drivers.TimesItsFault,
+        control=False,
+    ),
     _attack("driver-calls-monitor", "makes calls of both worlds", drivers.CallsTheMonitor, control=False),
 )

@@ -37,6 +37,16 @@ def _force_before_deadline(hostile: Hostile, scene: Scene) -> Flow[bool]:
     return (yield from _force(hostile, scene, page))
 
 
+def _force_after_second_recall(hostile: Hostile, scene: Scene) -> Flow[bool]:
+    """What is asked for when an earlier recall is past has its own time."""
+    base = scene.pool_pages(2)
+    yield from hostile.outlast((yield from hostile.recall(1)))
+    second = yield from hostile.recall(1)
+    if scene.lifted:
+        yield from hostile.outlast(second)
+    return (yield from _force(hostile, scene, base, 2))
+
+
 def _force_beyond_owed(hostile: Hostile, scene: Scene) -> Flow[bool]:
     base = scene.pool_pages(2)
     yield from hostile.outlast((yield from hostile.recall(2 if scene.lifted else 1)))
@@ -126,6 +136,11 @@ ATTACKS = (
     Attack("reclaim-without-recall", "reclaims a locked page", _reclaim_locked),
     Attack("force-without-recall", "reclaims a locked page by FORCE, though nothing is owed", _force_without_recall),
     Attack("force-before-deadline", "reclaims a locked page by FORCE before the recall is due", _force_before_deadline),
+    Attack(
+        "force-after-second-recall",
+        "asks again when a recall is past, and takes what it asked for at once",
+        _force_after_second_recall,
+    ),
     Attack("force-beyond-owed", "reclaims more pages by FORCE than are owed", _force_beyond_owed),
     Attack("allocate-revoked", "allocates a revoked page that is not acknowledged", _allocate_revoked),
     Attack("left-over-reclaimed", "reads a reclaimed page for what the secure world left in it", _left_over),

@@ -141,6 +141,15 @@ class Scene(Protocol):
     def table_changed(self) -> bool:
         """Whether any page's ownership is not what it was at the last `arm`."""
 
+    def believes_in(self, page: int) -> bool:
+        """Whether the secure kernel takes a page for its own that is not LOCKED."""
+
+    def is_backed(self, region: str) -> bool:
+        """Whether there are pages behind it."""
+
+    def page_of(self, region: str) -> int:
+        """The first page of the pool's behind ``region``."""
+
     def plant_secure_registers(self, block_for: BlockFor) -> None:
         """The secure world will leave next time with the registers of a block (firmware/probe/register_block.h)."""
 

@@ -26,12 +26,15 @@ from monitor.services.messages import ServiceStatus
 from nworld.attacks import ATTACKS, Attack, Moment
 from nworld.attacks.registry import Script, until
 from nworld.npu_sandbox import NpuSandbox
-from tests.flexserve.test_mutations import MUTATIONS
+from tests.flexserve.test_mutations import MUTATIONS, SECOND_LINES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = 0x4123_4000
 MASK = (1 << 64) - 1
 DRIVER = World.NORMAL | abi.Vmid.DRIVER << lib.EVENT_VMID_SHIFT  # the driver context, in an event
+
+GONE = "the page has left the secure world's lists"
+BUSY = f"SECURE_RESUME: BUSY, {GONE}"
 
 # What the event stream must name as the reason, attack by attack.
 STOPPED_BY = {
@@ -108,6 +111,8 @@ STOPPED_BY = {
     "driver-never-answers": "secure timer: DRIVER_CALL ends with TIMEOUT",
     "driver-reads-memory": "stage-2 translation fault, level 2, DRIVER_CALL: FAULT",
     "driver-writes-memory": "stage-2 translation fault, level 2, DRIVER_CALL: FAULT",
+    "driver-debug-registers": "trapped register, to EL3",
+    "driver-times-its-fault": "stage-2 translation fault, level 2, secure timer: DRIVER_CALL ends with TIMEOUT",
     "driver-calls-monitor": "NOT_SUPPORTED, check of the sums: RIGHT",
     "interrupt-forge": "GIC: ISPENDR keeps what it held",
     "interrupt-activate": "GIC: ISACTIVER keeps what it held",
@@ -127,7 +132,9 @@ STOPPED_BY = {
     "allocate-secure-sram": "MEM_ALLOCATE: DENIED",
     "allocate-mmio": "MEM_ALLOCATE: DENIED",
     "allocate-past-dram": "MEM_ALLOCATE: DENIED",
-    "allocate-wrapping": "MEM_ALLOCATE: INVALID_PARAMETER",
+    "allocate-wrapping": "MEM_ALLOCATE: DENIED",
+    "allocate-to-2-64": "MEM_ALLOCATE: DENIED",
+    "reclaim-to-2-64": "MEM_RECLAIM: DENIED",
     "lock-from-normal": "MEM_LOCK: NOT_SUPPORTED",
     "release-from-normal": "MEM_RELEASE: NOT_SUPPORTED",
     "wrong-world-function": "NOT_SUPPORTED",
@@ -135,17 +142,30 @@ STOPPED_BY = {
     "unknown-function": "NOT_SUPPORTED",
     "reserved-bits": "NOT_SUPPORTED",
     "smc-immediate": "MEM_ALLOCATE: NOT_SUPPORTED",
-    "arbitrary-registers": "NOT_SUPPORTED, INVALID_PARAMETER",
+    "arbitrary-registers": "NOT_SUPPORTED, INVALID_PARAMETERS, INVALID_PARAMETER",
     "reclaim-without-recall": "MEM_RECLAIM: WRONG_STATE",
     "force-without-recall": "MEM_RECLAIM: NOT_OWED",
     "force-before-deadline": "MEM_RECLAIM: NOT_DUE",
+    "force-after-second-recall": "MEM_RECLAIM: NOT_DUE",
     "force-beyond-owed": "MEM_RECLAIM: NOT_OWED",
     "allocate-revoked": "MEM_ALLOCATE: WRONG_STATE",
     "left-over-reclaimed": "scrubbed: the page holds only zeros",
     "left-over-forced": "scrubbed: the page holds only zeros",
     "registers-x": "world switch: 25 registers hold what they held before",
     "registers-v": "world switch: 33 registers hold what they held before",
-    "registers-el1": "world switch: 18 registers hold what they held before",
+    "registers-el1": "world switch: 16 registers hold what they held before",
+    "reply-own-page": "secure world: BAD_GRANT",
+    "reply-own-page-npu": "secure world: BAD_GRANT",
+    "reply-taken-back": "secure world: BAD_GRANT",
+    "race-lock": BUSY,
+    "race-decrypt": BUSY,
+    "race-growth": BUSY,
+    "race-drop": BUSY,
+    "race-recall": BUSY,
+    "race-jobs": BUSY,
+    "sequence-promise": GONE,
+    "sequence-calls": f"SECURE_CALL: BUSY, {BUSY}",
+    "sequence-share": f"SECURE_RESUME: BUSY, secure world: IN_USE, SECURE_CALL: BUSY, {GONE}",
     "flipped-bit": "secure world: BAD_TAG",
     "swapped-layers": "secure world: BAD_TAG",
     "other-model": "secure world: WRONG_MODEL",
@@ -185,7 +205,7 @@ def test_the_same_gets_through_where_nothing_protects(name: str, lifted: dict[st
 
 
 def test_attacks_without_such_a_control_have_a_mutated_firmware_as_theirs() -> None:
-    mutated = {name for _, _, attacks in MUTATIONS for name in attacks}
+    mutated = {name for _, _, attacks in (*MUTATIONS, *SECOND_LINES) for name in attacks}
     assert {one.name for one in ATTACKS if not one.control} <= mutated
 
 
@@ -210,7 +230,7 @@ def test_an_attack_alone_ends_as_among_all(name: str, verdicts: dict[str, Verdic
 def test_attacks_change_no_token_that_is_served_meanwhile(driver: type[NpuSandbox] | None, images: Images) -> None:
     battle = Battle(images, driver)
     of_this_phone = (one for one in ATTACKS if one.driver is driver)
-    served = battle.fight(sorted(of_this_phone, key=lambda one: list(Moment).index(one.begins)), lambda _: None)
+    served = battle.fight(sorted(of_this_phone, key=lambda one: one.begins.number), lambda _: None)
     battle.close()
     assert served.tokens == peaceful_tokens(len(served.tokens), NPU_SHAPE if driver else SHAPE)
     assert len(set(served.tokens)) > 1 or not driver
@@ -341,7 +361,8 @@ def test_json_lists_each_attack_and_counts(capsys: pytest.CaptureFixture[str]) -
     report = json.loads(capsys.readouterr().out)
     assert report == {
         "attacks": [
-            {"name": name, "blocked": True, "by": STOPPED_BY[name]} for name in ("allocate-twice", "older-package")
+            {"name": name, "blocked": True, "by": STOPPED_BY[name], "times": 1}
+            for name in ("allocate-twice", "older-package")
         ],
         "blocked": 2,
         "total": 2,
