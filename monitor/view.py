@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emulator.devices.smmu_structures import StreamConfig, StreamTableEntry
 from emulator.memory_map import DRAM_BASE, GIB, PAGE_SIZE, DramLayout, StreamId
 from monitor.abi import REGION_SHIFT, REVOKED, PageState, Region
+from monitor.memory import REVERSE_WRITE
 
 Pages: TypeAlias = NDArray[np.uint64]
 
@@ -114,7 +115,8 @@ def read_stream(memory: PhysicalMemory, table: int, stream: StreamId) -> Stream 
 
 def read_reverse_table(memory: PhysicalMemory, layout: DramLayout) -> dict[int, int]:
     """The monitor's note of what the NPU maps in secure mode: physical address to IOVA."""
-    words = np.frombuffer(memory.read_physical(layout.secure_end, 4 * layout.pages), dtype=np.uint32)
+    table = np.frombuffer(memory.read_physical(layout.secure_end, 4 * layout.pages), dtype=np.uint32)
+    words = table & (REVERSE_WRITE - 1)
     return {DRAM_BASE + int(i) * PAGE_SIZE: (int(words[i]) - 1) * PAGE_SIZE for i in np.nonzero(words)[0]}
 
 
