@@ -27,12 +27,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Image:
-    """An AArch64 executable; addresses are as linked, a position-independent image is linked at 0."""
+    """An AArch64 executable; addresses are as linked, a position-independent image is linked at 0.
+
+    ``sizes``: of what symbols name, in bytes. Of several symbols of one name the last one counts.
+    """
 
     name: str
     entry: int
     segments: tuple[Segment, ...]
     symbols: Mapping[str, int]
+    sizes: Mapping[str, int]
 
     @classmethod
     def load(cls, path: Path) -> Image:
@@ -48,7 +52,10 @@ class Image:
             elf = ELFFile(io.BytesIO(content))
             if elf.get_machine_arch() != "AArch64":
                 raise ImageError(f"{name} is an ELF file for {elf.get_machine_arch()}, not for AArch64")
-            return cls(name, elf.header["e_entry"], _segments(elf), _symbols_if_sound(elf))
+            symbols = _symbols_if_sound(elf)
+            addresses = {name: address for name, (address, _) in symbols.items()}
+            sizes = {name: size for name, (_, size) in symbols.items()}
+            return cls(name, elf.header["e_entry"], _segments(elf), addresses, sizes)
         except ELFError as error:
             raise ImageError(f"{name} is not an ELF file: {error}") from error
 
@@ -61,7 +68,7 @@ def _segments(elf: ELFFile) -> tuple[Segment, ...]:
     )
 
 
-def _symbols_if_sound(elf: ELFFile) -> dict[str, int]:
+def _symbols_if_sound(elf: ELFFile) -> dict[str, tuple[int, int]]:
     """None where the sections are damaged, as stripping tools leave them: an image runs by its segments."""
     try:
         return _symbols(elf)
@@ -69,10 +76,11 @@ def _symbols_if_sound(elf: ELFFile) -> dict[str, int]:
         return {}
 
 
-def _symbols(elf: ELFFile) -> dict[str, int]:
+def _symbols(elf: ELFFile) -> dict[str, tuple[int, int]]:
+    """Address and size by name."""
     tables = (section for section in elf.iter_sections() if isinstance(section, SymbolTableSection))
     return {
-        symbol.name: symbol["st_value"]
+        symbol.name: (symbol["st_value"], symbol["st_size"])
         for table in tables
         for symbol in table.iter_symbols()
         if symbol.name and symbol["st_shndx"] != "SHN_UNDEF" and not symbol.name.startswith("$")

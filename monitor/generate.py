@@ -204,6 +204,9 @@ def _monitor_memory_header() -> Iterator[str]:
     yield "/* The monitor's carve-out of normal memory: offsets from its base. */"
     yield from _defines("CARVE_OUT_", {place.name: place.value for place in memory.CarveOut})
     yield ""
+    yield "/* Of an entry of the reverse table, besides the page of the IOVA and 1. */"
+    yield from _defines("", {"REVERSE_WRITE": memory.REVERSE_WRITE})
+    yield ""
     yield "/* A context: offsets of its parts. */"
     yield from _defines("CONTEXT_", {name.upper(): field.offset for name, field in memory.CONTEXT.items()})
     counts = {f"{name.upper()}_COUNT": memory.CONTEXT[name].words for name in ("el1", "timers")}

@@ -34,6 +34,8 @@ class CarveOut(enum.IntEnum):
     DRAM_LEVEL3 = 0x20_0000  # an entry a page, in a row: indexed by page
 
 
+REVERSE_WRITE = 1 << 31  # of an entry of the reverse table: mapped writable. No page number of an IOVA has this bit
+
 # Every register that EL1 or EL0 of a Cortex-A72 can write and that is each context's own, in the order of a context.
 EL1_REGISTERS = (
     "sctlr_el1", "actlr_el1", "cpacr_el1", "ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1", "amair_el1",

@@ -6,7 +6,6 @@ Everything is read past the filters, as a debugger on the bus would, and without
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -16,13 +15,12 @@ from numpy.typing import NDArray
 from emulator.devices.smmu_structures import StreamConfig, StreamTableEntry
 from emulator.memory_map import DRAM_BASE, GIB, PAGE_SIZE, DramLayout, StreamId
 from monitor.abi import REGION_SHIFT, REVOKED, PageState, Region
+from monitor.memory import REVERSE_WRITE
 
 Pages: TypeAlias = NDArray[np.uint64]
 
 STREAM_ENTRY_BYTES = 64
 _ENTRIES = 512
-INTERRUPTS = 288  # of the GIC: 16 SGIs, 16 PPIs, 256 SPIs
-_GROUPS, _ENABLED, _PRIORITIES = 0x080, 0x100, 0x400  # GICD_IGROUPR, ISENABLER, IPRIORITYR
 _VALID = np.uint64(1)
 _OUTPUT = np.uint64(0x0000_FFFF_FFFF_F000)
 
@@ -114,28 +112,9 @@ def read_stream(memory: PhysicalMemory, table: int, stream: StreamId) -> Stream 
 
 def read_reverse_table(memory: PhysicalMemory, layout: DramLayout) -> dict[int, int]:
     """The monitor's note of what the NPU maps in secure mode: physical address to IOVA."""
-    words = np.frombuffer(memory.read_physical(layout.secure_end, 4 * layout.pages), dtype=np.uint32)
+    table = np.frombuffer(memory.read_physical(layout.secure_end, 4 * layout.pages), dtype=np.uint32)
+    words = table & (REVERSE_WRITE - 1)
     return {DRAM_BASE + int(i) * PAGE_SIZE: (int(words[i]) - 1) * PAGE_SIZE for i in np.nonzero(words)[0]}
-
-
-@dataclass(frozen=True)
-class Interrupts:
-    """What the GIC does with every interrupt: ``group1`` and ``enabled`` hold a bit of each, ``priority`` a byte."""
-
-    group1: int
-    enabled: int
-    priority: bytes
-
-
-def read_interrupts(register: Callable[[int], int]) -> Interrupts:
-    """``register``: what a register of the distributor holds in the secure view, by its offset."""
-
-    def read(first: int, bits: int) -> bytes:
-        count = INTERRUPTS * bits // 32
-        return struct.pack(f"<{count}I", *(register(first + 4 * index) for index in range(count)))
-
-    group1, enabled = (int.from_bytes(read(first, 1), "little") for first in (_GROUPS, _ENABLED))
-    return Interrupts(group1, enabled, read(_PRIORITIES, 8))
 
 
 def _tables(memory: PhysicalMemory, address: int) -> list[tuple[int, int]]:

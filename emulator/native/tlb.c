@@ -93,6 +93,34 @@ struct tlb_entry *tlb_find(struct tlb *tlb, enum tlb_kind kind, struct tlb_conte
 	return NULL;
 }
 
+static bool has_parent_of_size(const struct tlb *tlb, const struct tlb_entry *child, unsigned shift)
+{
+	uint64_t base = child->address >> shift << shift;
+	uint64_t slot = hash(TLB_STAGE1, child->regime, child->vmid, base, shift) & (tlb->capacity - 1);
+
+	for (; tlb->entries[slot].serial || tlb->entries[slot].stamp; slot = (slot + 1) & (tlb->capacity - 1)) {
+		const struct tlb_entry *entry = &tlb->entries[slot];
+
+		if (entry->kind == TLB_STAGE1 && entry->serial == child->serial) {
+			return is_live(tlb, entry);
+		}
+	}
+	return false;
+}
+
+bool tlb_is_usable(const struct tlb *tlb, const struct tlb_entry *entry)
+{
+	if (!is_live(tlb, entry) || entry->kind != TLB_COMBINED) {
+		return is_live(tlb, entry);
+	}
+	for (unsigned i = 0; i < tlb->sizes; i++) {
+		if (has_parent_of_size(tlb, entry, entry_shifts[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static struct tlb_entry *place(struct tlb *tlb, const struct tlb_entry *entry)
 {
 	uint64_t slot = hash(entry->kind, entry->regime, entry->vmid, entry->address, entry->shift) &

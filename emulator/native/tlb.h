@@ -12,15 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum regime {
-	REGIME_EL3,
-	REGIME_EL2,
-	REGIME_EL1_SECURE,
-	REGIME_EL1_NORMAL,
-	REGIMES,
-};
-
-enum tlb_kind { TLB_STAGE1, TLB_STAGE2, TLB_COMBINED };
+#include "tlb_api.h"
 
 #define TLB_VMIDS 65536
 #define TLB_SIZES 5 /* of entries */
@@ -79,6 +71,8 @@ bool tlb_init(struct tlb *tlb);
 void tlb_release(struct tlb *tlb);
 /* The live entry of this kind that covers address, or NULL. Valid until the next tlb_insert. */
 struct tlb_entry *tlb_find(struct tlb *tlb, enum tlb_kind kind, struct tlb_context context, uint64_t address);
+/* Whether a look-up could still find and use this entry; a combined one goes with its parent. */
+bool tlb_is_usable(const struct tlb *tlb, const struct tlb_entry *entry);
 struct tlb_entry *tlb_insert(struct tlb *tlb, const struct tlb_entry *entry);
 void tlb_drop_regime(struct tlb *tlb, enum regime regime);                       /* stage 1 and 2, every VMID */
 void tlb_drop_vmid(struct tlb *tlb, enum regime regime, uint16_t vmid, bool stage2);

@@ -11,10 +11,10 @@
 #define REGISTERS 31
 
 static uint64_t entry;
-static uint64_t ready;
+static uint64_t driver_is_ready;
 static uint64_t in_call; /* its registers are those of a call that has not returned: it runs, or it is interrupted */
 static uint64_t time_left; /* ticks of the present call, from when it runs */
-static uint64_t end;
+static uint64_t driver_deadline;
 static uint64_t booted_el1[CONTEXT_EL1_COUNT];
 
 static void pass(struct context *to, uint64_t status, const struct smc_args *args)
@@ -67,7 +67,7 @@ struct smc_result driver_call(const struct smc_args *args)
 
 struct smc_result driver_return(const struct smc_args *args)
 {
-	if (!ready) {
+	if (!driver_is_ready) {
 		return smc_status(FLEX_WRONG_STATE); /* still booting: nobody has called */
 	}
 	interrupt_done();
@@ -81,14 +81,14 @@ struct smc_result driver_ready(const struct smc_args *args)
 {
 	struct context *driver = &contexts[WORLD_DRIVER];
 
-	if (ready) {
+	if (driver_is_ready) {
 		return smc_status(FLEX_WRONG_STATE);
 	}
 	if (args->x1 % INSTRUCTION_BYTES) {
 		return smc_status(FLEX_INVALID_PARAMETER);
 	}
 	entry = args->x1;
-	ready = 1;
+	driver_is_ready = 1;
 	leave();
 	for (unsigned i = 0; i < CONTEXT_EL1_COUNT; i++) {
 		booted_el1[i] = driver->el1[i];
@@ -114,7 +114,7 @@ static void stop(int64_t status)
 {
 	static const struct smc_args nothing;
 
-	if (!ready) {
+	if (!driver_is_ready) {
 		panic("driver: the driver context faults while it boots");
 	}
 	pass(&contexts[WORLD_SECURE], (uint64_t)status, &nothing);
@@ -129,7 +129,7 @@ void driver_fault(void)
 
 int driver_timed_out(void)
 {
-	if (counter() < end) {
+	if (counter() < driver_deadline) {
 		return 0;
 	}
 	stop(FLEX_TIMEOUT);
@@ -140,18 +140,18 @@ void driver_pause(void)
 {
 	uint64_t now = counter();
 
-	time_left = now < end ? end - now : 0;
+	time_left = now < driver_deadline ? driver_deadline - now : 0;
 	stage2_leave_driver();
 }
 
 void driver_watch(void)
 {
-	deadline_for_driver(end);
+	deadline_for_driver(driver_deadline);
 }
 
 void driver_go_on(void)
 {
-	end = counter() + time_left;
+	driver_deadline = counter() + time_left;
 	driver_watch();
 	stage2_enter_driver();
 }

@@ -13,32 +13,32 @@
 #define ALL_CORES 7
 
 /* DRAINING: the normal world has lost the registers, and the job that it had started goes on for a while. */
-static enum { NORMAL, DRAINING, SECURE } mode;
+static enum { NORMAL, DRAINING, SECURE } npu_mode;
 static uint64_t drain_end;
 static int normal_enabled[CORES];
-static uint64_t recalled;
-static uint64_t deadline; /* CNTPCT_EL0; means nothing while not recalled */
-static uint64_t told;
+static uint64_t npu_recalled;
+static uint64_t npu_deadline; /* CNTPCT_EL0; means nothing while it is not recalled */
+static uint64_t npu_told;
 static uint64_t revoked;
 
 int npu_is_secure(void)
 {
-	return mode == SECURE;
+	return npu_mode == SECURE;
 }
 
 uint64_t npu_pending(void)
 {
-	return (recalled ? PENDING_NPU_RECALL : 0) | (revoked ? PENDING_NPU_REVOKED : 0);
+	return (npu_recalled ? PENDING_NPU_RECALL : 0) | (revoked ? PENDING_NPU_REVOKED : 0);
 }
 
 uint64_t npu_recall_deadline(void)
 {
-	return recalled && !told ? deadline : UINT64_MAX;
+	return npu_recalled && !npu_told ? npu_deadline : UINT64_MAX;
 }
 
 void npu_recall_told(void)
 {
-	told = 1;
+	npu_told = 1;
 }
 
 static uint32_t jobs_in_flight(void)
@@ -82,13 +82,13 @@ static void give_interrupts_back(void)
 
 struct smc_result npu_acquire(const struct smc_args *args)
 {
-	if (mode == SECURE) {
+	if (npu_mode == SECURE) {
 		return smc_status(FLEX_WRONG_STATE);
 	}
-	if (mode == NORMAL) {
+	if (npu_mode == NORMAL) {
 		stage2_move_npu(NPU_IN_NEITHER);
 		drain_end = counter() + NPU_DRAIN_TICKS;
-		mode = DRAINING;
+		npu_mode = DRAINING;
 	}
 	if (jobs_in_flight() && counter() < drain_end) {
 		return smc_status(FLEX_BUSY);
@@ -97,7 +97,7 @@ struct smc_result npu_acquire(const struct smc_args *args)
 	smmu_move_npu(1);
 	take_interrupts();
 	stage2_move_npu(NPU_IN_DRIVER);
-	mode = SECURE;
+	npu_mode = SECURE;
 	revoked = 0;
 	return smc_status(FLEX_SUCCESS);
 }
@@ -105,20 +105,20 @@ struct smc_result npu_acquire(const struct smc_args *args)
 /* From either of the other modes: a normal job that was let drain is the normal world's again, whole. */
 static void give_back(void)
 {
-	if (mode == SECURE) {
+	if (npu_mode == SECURE) {
 		stage2_move_npu(NPU_IN_NEITHER);
 		scrub();
 		smmu_move_npu(0);
 		give_interrupts_back();
 	}
 	stage2_move_npu(NPU_IN_NORMAL);
-	mode = NORMAL;
-	recalled = 0;
+	npu_mode = NORMAL;
+	npu_recalled = 0;
 }
 
 struct smc_result npu_release(const struct smc_args *args)
 {
-	if (mode == NORMAL) {
+	if (npu_mode == NORMAL) {
 		return smc_status(FLEX_WRONG_STATE);
 	}
 	give_back();
@@ -132,23 +132,23 @@ struct smc_result npu_recall(const struct smc_args *args)
 	if (ticks < MINIMUM_DEADLINE || ticks > UINT64_MAX - now) {
 		return smc_status(FLEX_INVALID_PARAMETER);
 	}
-	if (mode == NORMAL) {
+	if (npu_mode == NORMAL) {
 		return (struct smc_result){{FLEX_SUCCESS, 0}};
 	}
-	if (!recalled || now + ticks < deadline) {
-		deadline = now + ticks;
+	if (!npu_recalled || now + ticks < npu_deadline) {
+		npu_deadline = now + ticks;
 	}
-	told = recalled ? told : 0;
-	recalled = 1;
-	return (struct smc_result){{FLEX_SUCCESS, deadline}};
+	npu_told = npu_recalled ? npu_told : 0;
+	npu_recalled = 1;
+	return (struct smc_result){{FLEX_SUCCESS, npu_deadline}};
 }
 
 struct smc_result npu_reclaim(const struct smc_args *args)
 {
-	if (!recalled) {
+	if (!npu_recalled) {
 		return smc_status(FLEX_NOT_OWED);
 	}
-	if (counter() < deadline) {
+	if (counter() < npu_deadline) {
 		return smc_status(FLEX_NOT_DUE);
 	}
 	give_back();

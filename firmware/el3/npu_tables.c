@@ -10,7 +10,7 @@
 #define ENTRIES 512
 
 static volatile uint64_t *entries; /* level 3, by page of the IOVA; volatile: the SMMU's walker reads it while we write */
-static uint32_t *iova_of;          /* by page of DRAM: page of the IOVA and 1; 0: not mapped */
+static uint32_t *iova_of;          /* by page of DRAM: page of the IOVA and 1, and REVERSE_WRITE; 0: not mapped */
 static uint64_t iova_pages;
 
 /* A range of IOVAs, by page. */
@@ -81,6 +81,7 @@ struct smc_result npu_map(const struct smc_args *args)
 	struct extent extent;
 	int64_t status = args->x4 & ~(uint64_t)NPU_MAP_WRITE ? FLEX_INVALID_PARAMETER : parse(args->x1, args->x3, &range);
 	uint64_t attributes = args->x4 & NPU_MAP_WRITE ? STAGE2_DRAM_PAGE : STAGE2_DRAM_PAGE & ~STAGE2_WRITE;
+	uint32_t noted;
 
 	if (status == FLEX_SUCCESS) {
 		status = ownership_extent(args->x2, args->x3, &extent);
@@ -94,8 +95,9 @@ struct smc_result npu_map(const struct smc_args *args)
 	if (status != FLEX_SUCCESS) {
 		return smc_status(status);
 	}
+	noted = (uint32_t)range.first + 1 + (args->x4 & NPU_MAP_WRITE ? REVERSE_WRITE : 0);
 	for (uint64_t i = 0; i < extent.pages; i++) {
-		iova_of[extent.first + i] = (uint32_t)(range.first + i) + 1;
+		iova_of[extent.first + i] = noted + (uint32_t)i;
 		entries[range.first + i] = page_address(extent.first + i) | attributes;
 	}
 	dsb();
@@ -149,7 +151,7 @@ void npu_tables_forget(const struct extent *extent)
 
 	for (uint64_t page = extent->first; page < extent->first + extent->pages; page++) {
 		if (iova_of[page]) {
-			unmap(iova_of[page] - 1);
+			unmap((iova_of[page] & ~REVERSE_WRITE) - 1);
 			unmapped++;
 		}
 	}

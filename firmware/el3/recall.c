@@ -4,9 +4,9 @@
 #include "sysreg.h"
 
 static uint64_t owed;
-static uint64_t deadline; /* CNTPCT_EL0; means nothing while nothing is owed */
+static uint64_t owed_deadline; /* CNTPCT_EL0; means nothing while nothing is owed */
 
-static uint64_t told;
+static uint64_t owed_told;
 
 static uint64_t minimum(uint64_t a, uint64_t b)
 {
@@ -35,10 +35,10 @@ struct smc_result mem_recall(const struct smc_args *args)
 		return smc_status(FLEX_INVALID_PARAMETER);
 	}
 	due = now + ticks;
-	told = 0;
-	deadline = owed ? maximum(minimum(deadline, due), now + MINIMUM_DEADLINE) : due;
+	owed_told = 0;
+	owed_deadline = owed ? maximum(minimum(owed_deadline, due), now + MINIMUM_DEADLINE) : due;
 	owed += minimum(pages, claimable() - owed);
-	return (struct smc_result){{FLEX_SUCCESS, owed, owed ? deadline : 0}};
+	return (struct smc_result){{FLEX_SUCCESS, owed, owed ? owed_deadline : 0}};
 }
 
 uint64_t recall_owed(void)
@@ -48,12 +48,12 @@ uint64_t recall_owed(void)
 
 uint64_t recall_deadline(void)
 {
-	return owed && !told ? deadline : UINT64_MAX;
+	return owed && !owed_told ? owed_deadline : UINT64_MAX;
 }
 
 void recall_told(void)
 {
-	told = 1;
+	owed_told = 1;
 }
 
 int64_t recall_may_force(uint64_t pages)
@@ -61,7 +61,7 @@ int64_t recall_may_force(uint64_t pages)
 	if (pages > owed) {
 		return FLEX_NOT_OWED;
 	}
-	if (counter() < deadline) {
+	if (counter() < owed_deadline) {
 		return FLEX_NOT_DUE;
 	}
 	return FLEX_SUCCESS;

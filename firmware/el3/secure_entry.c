@@ -12,7 +12,7 @@
 
 static uint64_t entry;
 static uint64_t revocation_entry;
-static uint64_t ready;
+static uint64_t secure_is_ready;
 
 static void pass_arguments(struct context *to, const struct smc_args *args)
 {
@@ -90,7 +90,7 @@ static struct smc_result leave(int64_t status, const struct smc_args *args)
 {
 	struct context *normal = &contexts[WORLD_NORMAL];
 
-	if (!ready) {
+	if (!secure_is_ready) {
 		return smc_status(FLEX_WRONG_STATE); /* still booting: nobody has called */
 	}
 	normal->x[0] = (uint64_t)status;
@@ -114,7 +114,7 @@ struct smc_result secure_rpc(const struct smc_args *args)
 /* The normal world's first entry, which boot has prepared, follows. */
 struct smc_result secure_ready(const struct smc_args *args)
 {
-	if (ready) {
+	if (secure_is_ready) {
 		return smc_status(FLEX_WRONG_STATE);
 	}
 	if (args->x1 % INSTRUCTION_BYTES || args->x2 % INSTRUCTION_BYTES) {
@@ -122,7 +122,7 @@ struct smc_result secure_ready(const struct smc_args *args)
 	}
 	entry = args->x1;
 	revocation_entry = args->x2;
-	ready = 1;
+	secure_is_ready = 1;
 	world_switch(&contexts[WORLD_SECURE], &contexts[WORLD_NORMAL]);
 	return smc_status(FLEX_SUCCESS);
 }

@@ -21,6 +21,9 @@
 #define CARVE_OUT_DRIVER_LEVEL3  0x24000
 #define CARVE_OUT_DRAM_LEVEL3    0x200000
 
+/* Of an entry of the reverse table, besides the page of the IOVA and 1. */
+#define REVERSE_WRITE 0x80000000
+
 /* A context: offsets of its parts. */
 #define CONTEXT_X      0x0
 #define CONTEXT_ELR    0xf8

@@ -31,6 +31,7 @@ class Interrupt:
 
     name: str
     of_normal_world = False  # the normal world finds it when it looks
+    excused: tuple[str, ...] = ()  # rules that its raising breaks on purpose
 
     def applies(self, scene: Scene) -> bool:
         return scene.prepare not in AT_BOOT
@@ -109,6 +110,7 @@ class LeftOverTimer(Interrupt):
     """The secure timer, set for what means nothing any more: EL3 takes it once, unless the call sets it anew."""
 
     name = "secure-timer"
+    excused = ("secure_timer_is_armed_for_the_earliest",)
 
     def applies(self, scene: Scene) -> bool:
         return scene.prepare is not driver_boots  # when it has never been set

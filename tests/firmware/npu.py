@@ -5,8 +5,6 @@ from __future__ import annotations
 from emulator.debug.stream_walk import explain_stream
 from emulator.debug.walk import Access
 from emulator.memory_map import NPU0, NPU1, NPU2, NPU_CONTROL, PAGE_SIZE, StreamId
-from monitor.invariants import violations
-from monitor.view import Interrupts, read_interrupts
 
 from .phone import Phone
 
@@ -17,19 +15,6 @@ OPERATION_ENABLE, BASE_ADDRESS, REGISTER_AMOUNTS, TASK_CON = 0x08, 0x10, 0x14, 0
 EVERY_PAGE = [page for window in (*CORES, NPU_CONTROL) for page in range(window.base, window.end, PAGE_SIZE)]
 LONGEST = 0xFFFF  # pairs of words: fetching them takes a while
 MANY_TASKS = 0xFFF
-
-
-def broken(phone: Phone) -> list[str]:
-    """Rules of monitor/invariants.py that do not hold."""
-    vttbr, table, interrupts = hardware(phone)
-    return violations(phone.machine, phone.layout, vttbr, table, interrupts)
-
-
-def hardware(phone: Phone) -> tuple[int, int, Interrupts]:
-    """VTTBR_EL2, where the SMMU finds its stream table, and what the GIC does with each interrupt."""
-    distributor = phone.board.gic.distributor.values
-    table = phone.board.smmu.STRTAB_BASE["address"] << 6
-    return phone.core.read_sysreg("VTTBR_EL2"), table, read_interrupts(distributor.__getitem__)
 
 
 def normal_reaches(phone: Phone, address: int) -> bool:

@@ -1,22 +1,17 @@
-"""What the worlds can see of a phone, to be compared; and the monitor's rules, judged once for all that look alike."""
+"""What the worlds can see of a phone, to be compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
 
 from emulator.core import SYSTEM_REGISTERS
 from emulator.memory_map import SECURE_SRAM
 from emulator.state import MachineState
 from emulator.world import World
 from monitor.abi import Pending
-from monitor.invariants import violations
-from monitor.view import Interrupts
 
 from .gic import NPU_LINE
 from .phone import Phone
-
-Hardware: TypeAlias = tuple[int, int, Interrupts]  # what `npu.hardware` gives
 
 # What a context has of its own, but for the timers of the tries; SP_EL1 is what it stands on.
 CONTEXT_REGISTERS = [
@@ -52,12 +47,26 @@ def registers(phone: Phone, first: int = 0) -> Registers:
 
 
 @dataclass(frozen=True)
+class Interrupts:
+    """What the GIC does with each: a byte an interrupt."""
+
+    group1: bytes
+    enabled: bytes
+    priority: bytes
+
+
+def interrupts(phone: Phone) -> Interrupts:
+    found = phone.machine.checker.look().interrupts
+    return Interrupts(*(bytes(found[name]) for name in ("group1", "enabled", "priority")))
+
+
+@dataclass(frozen=True)
 class Ending:
     """Of a call, and of what the worlds do after it: back to the normal world, and into the secure world again."""
 
     here: Registers
     memory: dict[int, bytes]
-    hardware: Hardware
+    interrupts: Interrupts
     secure_timer: int  # what it is set to
     taken: int  # FIQs by EL3 until here
     preemptions: int  # until here
@@ -74,59 +83,13 @@ class Ending:
 
     @property
     def npu_is_secure(self) -> bool:
-        return not self.hardware[-1].group1 >> NPU_LINE & 1
+        return not self.interrupts.group1[NPU_LINE]
 
     @property
     def results(self) -> tuple[object, ...]:
         """What no interrupt may change."""
         pending = self.pending & ~Pending.FIQ
-        return (self.here, self.memory, self.hardware, self.normal, self.entry, pending, self.owed)
-
-
-@dataclass
-class Remembered:
-    """Memory past every filter, and what of it was looked at."""
-
-    phone: Phone
-    seen: dict[int, bytes] = field(default_factory=dict)
-
-    def read_physical(self, address: int, size: int) -> bytes:
-        found = self.phone.machine.read_physical(address, size)
-        self.seen[address] = max(found, self.seen.get(address, b""), key=len)
-        return found
-
-    def agrees(self) -> bool:
-        """Whether memory still holds what was seen."""
-        return all(self.phone.machine.read_physical(at, len(seen)) == seen for at, seen in self.seen.items())
-
-    def join(self) -> None:
-        """What adjoins becomes one."""
-        joined: dict[int, bytes] = {}
-        last = -1
-        for at, seen in sorted(self.seen.items()):
-            if last in joined and last + len(joined[last]) == at:
-                joined[last] += seen
-            else:
-                joined[at], last = seen, at
-        self.seen = joined
-
-
-@dataclass
-class Rules:
-    """monitor/invariants.py, whose verdict depends on nothing but what it looks at."""
-
-    phone: Phone
-    judged: list[tuple[Hardware, Remembered, list[str]]] = field(default_factory=list)
-
-    def broken(self, registers: Hardware) -> list[str]:
-        for known, memory, found in self.judged:
-            if known == registers and memory.agrees():
-                return found
-        memory = Remembered(self.phone)
-        found = violations(memory, self.phone.layout, *registers)
-        memory.join()
-        self.judged.append((registers, memory, found))
-        return found
+        return (self.here, self.memory, self.interrupts, self.normal, self.entry, pending, self.owed)
 
 
 def memory_of(state: MachineState) -> dict[int, bytes]:

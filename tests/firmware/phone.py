@@ -9,7 +9,7 @@ from emulator.devices.board import populate
 from emulator.events import Event, EventKind
 from emulator.gate.site import INSTRUCTIONS_PER_LONG_TURN
 from emulator.image import Image
-from emulator.machine import Machine, StopReason
+from emulator.machine import StopReason
 from emulator.memory_map import (
     BLOCK_SIZE,
     DRAM_BASE,
@@ -24,6 +24,7 @@ from emulator.world import World, vmid_of
 from firmware.build import ELF_FOLDER, image_path
 from monitor import abi
 from monitor.abi import Call
+from monitor.checker import CheckedMachine
 from monitor.memory import CONTEXT, CONTEXT_BYTES, TIMER_REGISTERS
 
 PAGE = NORMAL_IMAGE_END + 4 * MIB  # some page that is free for tests
@@ -54,7 +55,7 @@ class Phone:
     instructions: int = 0  # of the last call, the SMC and the branch behind it included
 
     def __post_init__(self) -> None:
-        self.machine = Machine(DramLayout(self.dram_bytes))
+        self.machine = CheckedMachine(DramLayout(self.dram_bytes), self.images.monitor)
         self.board = populate(self.machine)
         self.layout = self.machine.layout
         self.core = self.machine.core

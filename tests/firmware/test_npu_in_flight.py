@@ -26,10 +26,8 @@ FIRST_WEIGHTS, SECOND_WEIGHTS = PLACES["weights"][0], PLACES["weights"][0] + 256
 Take = Callable[[Phone, int], None]
 
 
-@pytest.fixture
-def phone() -> Iterator[Phone]:
-    """A job is about to begin; IOVAs are those of the extent, from 0."""
-    phone = Phone().boot()
+def prepare(phone: Phone) -> None:
+    """The secure NPU has what a job needs; IOVAs are those of the extent, from 0."""
     pages = sum(count for _, count in PLACES.values())
     for first in range(0, pages, PAGES_PER_CALL):
         count = min(PAGES_PER_CALL, pages - first)
@@ -37,6 +35,13 @@ def phone() -> Iterator[Phone]:
         flags = abi.NPU_WRITE if first == FIRST_SUMS else 0
         assert phone.call(abi.NPU_MAP, first * PAGE_SIZE, address(first), count, flags)["done"] == count
     assert phone.status(abi.NPU_ACQUIRE) == abi.Status.SUCCESS
+
+
+@pytest.fixture
+def phone() -> Iterator[Phone]:
+    """A job is about to begin, and a page is due."""
+    phone = Phone().boot()
+    prepare(phone)
     phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
     phone.wait(abi.MINIMUM_DEADLINE)
     phone.events.clear()

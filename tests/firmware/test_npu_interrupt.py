@@ -12,7 +12,6 @@ from monitor.abi import Caller, Pending, Status
 
 from .gic import NOTHING, NPU_LINE, acknowledge, is_over, listen
 from .interrupts import ALL, INTERRUPT_CLEAR, NpuInterrupt, spend_time
-from .npu import broken
 from .phone import Phone
 from .scenes import Scene, npu_overdue, npu_recalled, secure_npu
 from .test_driver_context import STR, execute
@@ -66,7 +65,6 @@ def test_interrupt_of_a_job_that_is_gone_is_told_to_nobody(phone: Phone, scene: 
     scene.make(phone)
     assert phone.registers(1) == [Status.SUCCESS]
     assert is_over(phone, NPU_LINE)
-    assert broken(phone) == []
     assert not told(phone)
     assert phone.status(abi.NPU_ACQUIRE) == Status.SUCCESS
     assert not told(phone)

@@ -6,7 +6,7 @@ import pytest
 
 from emulator.memory_map import PAGE_SIZE
 from monitor import abi
-from monitor.invariants import npu_stream
+from monitor.memory import CarveOut
 from monitor.view import read_stage2
 from tests.firmware.phone import PAGE, Phone
 
@@ -21,7 +21,7 @@ def _phone() -> Phone:
 
 
 def rights(phone: Phone) -> dict[int, int]:
-    mapping = read_stage2(phone.machine, npu_stream(phone.layout).root)
+    mapping = read_stage2(phone.machine, phone.layout.carve_out_base + CarveOut.NPU_ROOT)
     return {
         int(iova): int(descriptor) & S2AP for iova, descriptor in zip(mapping.inputs, mapping.descriptors, strict=True)
     }

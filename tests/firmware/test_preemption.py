@@ -11,7 +11,7 @@ from emulator.world import World, vmid_of
 from monitor import abi
 from monitor.abi import Pending, Status
 
-from .npu import POWER, broken
+from .npu import POWER
 from .phone import PAGE, Phone
 from .test_driver_context import LDR, execute
 
@@ -103,7 +103,6 @@ def test_normal_interrupt_takes_the_core_from_the_secure_world(phone: Phone) -> 
     assert (phone.core.world, planted(phone)) == (World.SECURE, True)
     assert phone.smc(abi.SECURE_DONE.function, 1, 2, 3, 4, 5) == "arrive_return"
     assert phone.registers(6) == [Status.SUCCESS, 1, 2, 3, 4, 5]  # of SECURE_RESUME
-    assert broken(phone) == []
 
 
 def test_interrupt_that_is_not_served_comes_again_at_once(phone: Phone) -> None:
@@ -230,7 +229,6 @@ def test_normal_interrupt_takes_the_core_from_the_driver(phone: Phone) -> None:
     assert spin(phone, 4000) == "arrive_return"
     assert preempted(phone)
     assert vmid_of(phone.core.context) == abi.Vmid.NORMAL
-    assert broken(phone) == []
     serve(phone)
     assert resume(phone) == "arrive_return"
     assert (phone.in_driver, planted(phone)) == (True, True)
@@ -264,7 +262,6 @@ def test_npu_that_is_taken_by_force_is_gone_for_the_interrupted_driver(phone: Ph
     assert spin(phone, 8000) == "arrive_return"
     assert preempted(phone)
     assert phone.status(abi.NPU_RECLAIM) == Status.SUCCESS
-    assert broken(phone) == []
     resume(phone)
     assert phone.in_driver
     assert execute(phone, LDR, POWER) == "arrive_return"

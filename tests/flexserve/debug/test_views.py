@@ -18,6 +18,8 @@ from flexserve.sources import phone_sources
 from flexserve.system import System
 from monitor import abi
 
+PSTATE, EL3H = 33, 0x3CD  # a register's number, and a value of it
+
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
@@ -77,6 +79,17 @@ def test_invariants_hold_after_boot_and_a_wrong_entry_is_named(scene: Scene) -> 
         assert f"maps {NORMAL_IMAGE_END:#x}, which it must not" in ask(scene, "invariants").plain
     finally:
         machine.write_physical(entry, b"\0")
+
+
+def test_invariants_are_refused_in_the_middle_of_a_call(scene: Scene) -> None:
+    """What EL3 is at may be half done."""
+    core = scene.machine.core
+    kept, core.x[PSTATE] = core.pstate, EL3H
+    try:
+        with pytest.raises(Refused, match="EL3 is at work"):
+            ask(scene, "invariants")
+    finally:
+        core.x[PSTATE] = kept
 
 
 def test_changes_name_registers_and_runs_of_pages(scene: Scene) -> None:
