@@ -11,6 +11,7 @@ from emulator.gate import GateFault
 from emulator.machine import Lost, Machine
 from emulator.memory_map import MIB, DramLayout
 from emulator.world_port import PortAbort
+from monitor.checker import Checker
 from monitor.services.calls import CallFailed
 from nworld.attacks import ATTACKS, Attack, Carelessness, Moment
 from nworld.attacks.drivers import BadDriver
@@ -154,8 +155,9 @@ class Battle:
         self.hostile = Hostile(self.system.normal, self.system.probe, stored.layout, self._sweep.choose)
         planter = RegisterPlanter(self.system.machine, images.gate, self.system.machine.layout.secure_base)
         self.system.secure.gate = planter
+        checker = Checker(self.system.machine, images.monitor)
         tokens = functools.partial(peaceful_tokens, self._tokens, shape)
-        self.judge = Judge(self.system, self.hostile, planter, tokens, lifted=lifted)
+        self.judge = Judge(self.system, self.hostile, planter, checker, tokens, lifted=lifted)
 
     def close(self) -> None:
         """Give the host's memory back."""
@@ -175,11 +177,14 @@ class Battle:
             begun(attack)
 
         def ended(attack: Attack, through: bool | None) -> None:
-            self._sweep.ended(through)
             by = self.judge.evidence.stopped_by()
             self.judge.end()
+            rule = self.judge.broken_rule()
+            through = True if rule else through
+            self._sweep.ended(through)
             assert through or by, f"{attack.name} did not get through, and nothing stopped it"
-            done(Verdict(attack.name, attack.tries, not through, NOTHING if through else by, self._sweep.times))
+            broken = f"{NOTHING}, and now {rule} is broken" if rule else NOTHING
+            done(Verdict(attack.name, attack.tries, not through, broken if through else by, self._sweep.times))
             if through and not (self.judge.lifted and attack.careless is Carelessness.CHECK_SUMS):
                 raise Breach(attack.name)
 

@@ -17,6 +17,8 @@ from emulator.memory_map import (
     DramLayout,
 )
 from monitor.abi import PageState
+from monitor.checker import Checker
+from monitor.invariants import RULES
 from monitor.view import Ownership, read_ownership
 from nworld.attacks.drivers import BadDriver
 from nworld.attacks.hostile import Hostile, returning
@@ -43,6 +45,7 @@ class Judge:
         system: System,
         hostile: Hostile,
         planter: RegisterPlanter,
+        checker: Checker,
         tokens: Callable[[], tuple[int, ...]],
         *,
         lifted: bool = False,
@@ -54,11 +57,22 @@ class Judge:
         self._system = system
         self._hostile = hostile
         self._planter = planter
+        self._checker = checker
         self._before: dict[int, bytes] = {}  # pages to be put right at the end of the attack
         self._handed_out: dict[int, bytes] = {}  # what targets held
         self._spare: int | None = None
         self._ownership: Ownership
         self.arm()
+
+    def broken_rule(self) -> str | None:
+        """The name of a rule of monitor/invariants that does not hold."""
+        number = self._system.machine.ask(self._first_broken)
+        return RULES[number].name if number < len(RULES) else None
+
+    def _first_broken(self) -> int:
+        self._checker.forget()
+        broken = {one.rule for one in self._checker.broken()}
+        return next((number for number, rule in enumerate(RULES) if rule.name in broken), len(RULES))
 
     def end(self) -> None:
         """The attack is over: everything holds again what it held before."""

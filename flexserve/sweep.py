@@ -125,9 +125,9 @@ class Sweep:
         while under_way:
             _collect(under_way, hits)
         assert hits, "nothing is executed in the window that the attack aims at"
-        self.times = len(hits)
-        chosen = next((hit for hit in hits if hit.through), hits[len(hits) // 2])
-        return chosen.time
+        first = next((number for number, hit in enumerate(hits) if hit.through), None)
+        self.times = len(hits) if first is None else first + 1
+        return hits[len(hits) // 2 if first is None else first].time
 
     def _fork(self, time: int) -> Copy | None:
         """None: this is the copy."""

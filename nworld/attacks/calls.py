@@ -106,7 +106,7 @@ def _outside(address: Address, pages: int = 1) -> Play:
 
 
 def _beyond(call: Call, pages: Callable[[int], int], *flags: int) -> Play:
-    """``call`` on so many pages, by the address of the first; PAGES_PER_CALL of them are ours, and would be let through.
+    """``call`` on so many pages, by the address of the first. PAGES_PER_CALL of them are ours, and suit the call.
 
     In a lifted scene on the first alone.
     """

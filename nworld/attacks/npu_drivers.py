@@ -10,8 +10,9 @@ from .scene import Scene
 
 
 def _served(_: Hostile, scene: Scene) -> Script[bool]:
-    """Up to the first token; what is served by then went through the driver's hands."""
-    yield from until(Moment.TOKEN)
+    """Up to the last token; what is served by then went through the driver's hands."""
+    while (yield from until(Moment.TOKEN))[0] and not scene.driver_got_through():
+        pass
     scene.credit_checks()
     return not scene.served_right() or scene.driver_got_through()
 

@@ -96,6 +96,7 @@ def _registers(choose: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Play:
         changed = [name for name in telling if found[name] != ours[name]]
         if (yield from _floor(hostile)) != floor:
             return True
+        yield from hostile.kernel.secure.poll()  # where the secure world gets its own registers back
         if not changed:
             scene.credit(f"world switch: {len(telling)} registers hold what they held before")
         return bool(changed)

@@ -24,6 +24,7 @@ from .scene import Scene
 REQUESTS = (Moment.ALLOCATE, Moment.LOAD, Moment.TOKEN, Moment.REQUEST)
 NO_THREAD = 77
 OWED = 6  # pages that a recall asks for
+LAYER = 40  # of which weights must go
 
 Window: TypeAlias = Callable[[Hostile, Scene], Script[int]]  # ends where the secure world is about to go on: a page
 Act: TypeAlias = Callable[[Hostile, int], Flow[None]]
@@ -83,15 +84,19 @@ def _is_used(hostile: Hostile, scene: Scene, page: int) -> Flow[bool]:
 
 
 def _loaded(*, last: bool) -> Window:
-    """A part of a layer's weights is in pages: the secure world locks and maps them. The last part, of one page, makes
-    the layer whole: it is authenticated and decrypted.
+    """A part of a layer's weights is in pages: the secure world locks and maps them. With the last part it has a whole
+    layer, which it authenticates and decrypts.
     """
 
     def window(hostile: Hostile, _: Scene) -> Script[int]:
-        yield from hostile.recall(OWED)
+        medium = hostile.medium
         while True:
-            _block, base, pages = yield from until(Moment.LOAD)
-            if (pages == 1) == last:
+            moment, registers = yield from until_first(Moment.LOAD, Moment.TOKEN)
+            if moment is Moment.TOKEN:
+                yield from hostile.recall(LAYER)
+                continue
+            block, base, pages = registers
+            if ((block + pages - medium.layer_a) % medium.layer_blocks == 0) == last:
                 return base
 
     return window
@@ -118,7 +123,7 @@ def _recall(hostile: Hostile, scene: Scene) -> Script[int]:
     while not (yield from until(Moment.TOKEN))[0]:
         pass
     page = scene.page_of("layer 5")
-    yield from hostile.recall(OWED)
+    yield from hostile.recall(LAYER)
     return page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from flexserve.attack import NOTHING, Battle, Verdict, peaceful_tokens, run, sel
 from flexserve.attacked_model import NPU_SHAPE, SHAPE
 from flexserve.cli import execute
 from flexserve.evidence import FIQ, Evidence
-from flexserve.system import Images
+from flexserve.system import Generation, Images
 from monitor import abi
 from monitor.abi import PageState
 from monitor.services.messages import ServiceStatus
@@ -112,7 +113,9 @@ STOPPED_BY = {
     "driver-reads-memory": "stage-2 translation fault, level 2, DRIVER_CALL: FAULT",
     "driver-writes-memory": "stage-2 translation fault, level 2, DRIVER_CALL: FAULT",
     "driver-debug-registers": "trapped register, to EL3",
-    "driver-times-its-fault": "stage-2 translation fault, level 2, secure timer: DRIVER_CALL ends with TIMEOUT",
+    "driver-times-its-fault": (
+        "stage-2 translation fault, level 2, secure timer: DRIVER_CALL ends with TIMEOUT, check of the sums: RIGHT"
+    ),
     "driver-calls-monitor": "NOT_SUPPORTED, check of the sums: RIGHT",
     "interrupt-forge": "GIC: ISPENDR keeps what it held",
     "interrupt-activate": "GIC: ISACTIVER keeps what it held",
@@ -179,8 +182,20 @@ def _images() -> Images:
 
 
 @pytest.fixture(name="verdicts", scope="module")
-def _verdicts(images: Images) -> dict[str, Verdict]:
-    return {verdict.name: verdict for verdict in run(ATTACKS, images=images)}
+def _verdicts() -> dict[str, Verdict]:
+    """Of all attacks, each phone's when its battle is fought."""
+    return {}
+
+
+@pytest.fixture(name="served", scope="module")
+def _served(images: Images, verdicts: dict[str, Verdict]) -> dict[type[NpuSandbox] | None, Generation]:
+    """By each phone at the end of its battle."""
+    served = {}
+    for driver in dict.fromkeys(one.driver for one in ATTACKS):
+        attacks = sorted((one for one in ATTACKS if one.driver is driver), key=lambda one: one.begins.number)
+        with contextlib.closing(Battle(images, driver)) as battle:
+            served[driver] = battle.fight(attacks, lambda verdict: verdicts.update({verdict.name: verdict}))
+    return served
 
 
 @pytest.fixture(name="lifted", scope="module")
@@ -193,6 +208,7 @@ def names(attacks: Sequence[Attack]) -> list[str]:
     return [one.name for one in attacks]
 
 
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("name", names(ATTACKS))
 def test_attack_is_blocked_by_what_the_event_stream_names(name: str, verdicts: dict[str, Verdict]) -> None:
     assert verdicts[name].blocked
@@ -222,18 +238,18 @@ def test_attacks_without_such_a_control_have_a_mutated_firmware_as_theirs() -> N
         "interrupt-end",
     ],
 )
+@pytest.mark.usefixtures("served")
 def test_an_attack_alone_ends_as_among_all(name: str, verdicts: dict[str, Verdict], images: Images) -> None:
     assert run(select([name]), images=images) == (verdicts[name],)
 
 
 @pytest.mark.parametrize("driver", list(dict.fromkeys(one.driver for one in ATTACKS)))
-def test_attacks_change_no_token_that_is_served_meanwhile(driver: type[NpuSandbox] | None, images: Images) -> None:
-    battle = Battle(images, driver)
-    of_this_phone = (one for one in ATTACKS if one.driver is driver)
-    served = battle.fight(sorted(of_this_phone, key=lambda one: one.begins.number), lambda _: None)
-    battle.close()
-    assert served.tokens == peaceful_tokens(len(served.tokens), NPU_SHAPE if driver else SHAPE)
-    assert len(set(served.tokens)) > 1 or not driver
+def test_attacks_change_no_token_that_is_served_meanwhile(
+    driver: type[NpuSandbox] | None, served: dict[type[NpuSandbox] | None, Generation]
+) -> None:
+    tokens = served[driver].tokens
+    assert tokens == peaceful_tokens(len(tokens), NPU_SHAPE if driver else SHAPE)
+    assert len(set(tokens)) > 1 or not driver
 
 
 def test_after_a_breach_the_next_attack_gets_a_fresh_phone(images: Images) -> None:

@@ -63,8 +63,8 @@ MUTATIONS = (
         "an earlier recall that is past makes the next one due at once",
         Mutation(
             "el3/recall.c",
-            "deadline = owed ? maximum(minimum(deadline, due), now + MINIMUM_DEADLINE) : due;",
-            "deadline = owed ? maximum(minimum(deadline, due), 0) : due;",
+            "owed_deadline = owed ? maximum(minimum(owed_deadline, due), now + MINIMUM_DEADLINE) : due;",
+            "owed_deadline = owed ? maximum(minimum(owed_deadline, due), 0) : due;",
         ),
         ("force-after-second-recall",),
     ),
@@ -79,8 +79,8 @@ MUTATIONS = (
         ("driver-debug-registers",),
     ),
     (
-        "EL2's stub keeps a register on a stack",
-        Mutation("el2/stub.S", "msr\ttpidr_el2, x0", "str\tx0, [sp, #-16]!"),
+        "a driver that was stopped in EL2 is called there",
+        Mutation("el3/driver.c", "driver->spsr = SPSR_EL1H_MASKED;", ""),
         ("driver-times-its-fault",),
     ),
     (
@@ -154,12 +154,12 @@ MUTATIONS = (
     ),
     (
         "the NPU may be taken before the deadline",
-        Mutation("el3/npu.c", "if (counter() < deadline) {", "if (0) {"),
+        Mutation("el3/npu.c", "if (counter() < npu_deadline) {", "if (0) {"),
         ("npu-reclaim-before-deadline",),
     ),
     (
         "the NPU may be taken though nobody has asked for it",
-        Mutation("el3/npu.c", "if (!recalled) {", "if (0) {"),
+        Mutation("el3/npu.c", "if (!npu_recalled) {", "if (0) {"),
         ("npu-reclaim-without-recall",),
     ),
     (
