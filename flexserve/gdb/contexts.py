@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.debug.registers import read_registers
 from emulator.machine import Machine
 from emulator.world import World
-from firmware.build import FOLDER
+from monitor.memory import CONTEXT, CONTEXT_BYTES, WORD
 
 from .description import FPCR, FPSR, PROGRAM_COUNTER, PSTATE, REGISTERS, STACK_POINTER, VECTORS, Register
 
 RUNNING = 1
 SAVED = {World.NORMAL: 2, World.SECURE: 3}  # thread numbers
 EL3 = 3
-HEADER = "el3/context.h"  # which the monitor is built with, and which comes with the package
-DEFINITION = re.compile(r"^#define (CONTEXT_[A-Z0-9_]+)\s+(0x[0-9a-f]+|\d+)$", re.MULTILINE)
+PARTS = {PROGRAM_COUNTER: "elr", PSTATE: "spsr", FPSR: "fpsr", FPCR: "fpcr"}  # of a context, by GDB's number
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,6 @@ class Contexts:
 
     def __init__(self, contexts: int | None) -> None:
         self._base = contexts
-        self._at = {name: int(value, 0) for name, value in DEFINITION.findall((FOLDER / HEADER).read_text())}
-        self._size = self._at["CONTEXT_EL1"] + self._at["CONTEXT_EL1_COUNT"] * 8
 
     def threads(self, machine: Machine) -> Sequence[Thread]:
         """The core first."""
@@ -51,21 +47,12 @@ class Contexts:
         """None: the monitor does not keep it, or not always."""
         if thread.world is None:
             return _read_core(machine, register)
-        offset = self._offset(register.number)
+        offset = _offset(register.number)
         if offset is None:
             return None
         assert self._base is not None
-        address = self._base + thread.world * self._size + offset
+        address = self._base + thread.world * CONTEXT_BYTES + offset
         return int.from_bytes(machine.read_physical(address, register.bits // 8), "little")
-
-    def _offset(self, number: int) -> int | None:
-        if number < STACK_POINTER:
-            return self._at["CONTEXT_X"] + number * 8
-        if PSTATE < number <= PSTATE + VECTORS:
-            return self._at["CONTEXT_V"] + (number - PSTATE - 1) * 16
-        names = {PROGRAM_COUNTER: "CONTEXT_ELR", PSTATE: "CONTEXT_SPSR", FPSR: "CONTEXT_FPSR", FPCR: "CONTEXT_FPCR"}
-        return self._at[names[number]] if number in names else None
-
 
 def _read_core(machine: Machine, register: Register) -> int:
     core = machine.core
@@ -74,6 +61,14 @@ def _read_core(machine: Machine, register: Register) -> int:
     if register.number <= PSTATE + VECTORS:
         return core.read_vector(register.number - PSTATE - 1)
     return core.read_sysreg(register.system)
+
+
+def _offset(number: int) -> int | None:
+    if number < STACK_POINTER:
+        return CONTEXT["x"].offset + number * WORD
+    if PSTATE < number <= PSTATE + VECTORS:
+        return CONTEXT["v"].offset + (number - PSTATE - 1) * 2 * WORD
+    return CONTEXT[PARTS[number]].offset if number in PARTS else None
 
 
 def general(number: int) -> Register:
