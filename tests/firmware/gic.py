@@ -8,6 +8,7 @@ from emulator.memory_map import FIRST_SPI, GIC_CPU, GIC_DISTRIBUTOR, UART0
 from .phone import Phone
 from .test_preemption import GICC_IAR, GICC_PMR, GICD_ISENABLER, TIMER, load, store
 
+VIRTUAL_TIMER = 27  # the normal world's other one
 SECURE_TIMER = 29
 CONSOLE = FIRST_SPI + 1
 NPU_LINE = FIRST_SPI + 110
@@ -19,9 +20,9 @@ FIQ = 0x100  # offset among the vectors of one origin
 
 
 def listen(phone: Phone) -> None:
-    """The normal world lets its timer and its console interrupt it."""
+    """The normal world lets its timers and its console interrupt it."""
     for address, value in (
-        (GIC_DISTRIBUTOR.base, 1), (GIC_DISTRIBUTOR.base + GICD_ISENABLER, 1 << TIMER),
+        (GIC_DISTRIBUTOR.base, 1), (GIC_DISTRIBUTOR.base + GICD_ISENABLER, 1 << TIMER | 1 << VIRTUAL_TIMER),
         (GIC_DISTRIBUTOR.base + GICD_ISENABLER + 4, 1 << CONSOLE % 32),
         (GIC_CPU.base, 1), (GIC_CPU.base + GICC_PMR, 0xFF), (UART_CONTROL, UART_ON), (UART_MASK, UART_RECEIVES),
     ):  # fmt: skip

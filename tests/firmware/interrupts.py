@@ -5,9 +5,10 @@ from __future__ import annotations
 from emulator.events import EventKind
 from emulator.memory_map import GIC_CPU, MIB, NPU0, PAGE_SIZE
 from monitor import abi
-from monitor.abi import Pending
+from monitor.abi import Pending, Status
 
-from .gic import CONSOLE, NPU_LINE, SECURE_TIMER, UART_DATA, acknowledge, is_over
+from .aborts import Abort
+from .gic import CONSOLE, NPU_LINE, SECURE_TIMER, UART_DATA, VIRTUAL_TIMER, acknowledge, is_over
 from .npu import BASE_ADDRESS, CLOCK, OPERATION_ENABLE, POWER, REGISTER_AMOUNTS, TASK_CON
 from .observed import Ending
 from .phone import PAGE, Phone
@@ -23,6 +24,7 @@ PAIRS = PROGRAM_PAGES * PAGE_SIZE // 16 - 8  # of words, all zero, and no end: t
 INTERRUPT_MASK, INTERRUPT_CLEAR = NPU0.base + 0x20, NPU0.base + 0x24
 ALL = 0xFFFF_FFFF
 LONGEST_JOB = 100_000  # ticks
+ABORT_REGISTERS = ("ELR_EL1", "SPSR_EL1", "ESR_EL1", "FAR_EL1")
 SETTLED = 600  # instructions: the flags are those of the loop in which time is spent
 
 
@@ -32,6 +34,7 @@ class Interrupt:
     name: str
     of_normal_world = False  # the normal world finds it when it looks
     excused: tuple[str, ...] = ()  # rules that its raising breaks on purpose
+    marks: tuple[str, ...] = ()  # variables of the monitor that say it has come
 
     def applies(self, scene: Scene) -> bool:
         return scene.prepare not in AT_BOOT
@@ -76,6 +79,8 @@ class NormalInterrupt(Interrupt):
 
 
 class NormalTimer(NormalInterrupt):
+    """What the normal world does while it has the core: it aborts, and makes calls that are refused."""
+
     name, number = "normal-timer", TIMER
 
     def applies(self, scene: Scene) -> bool:
@@ -87,6 +92,34 @@ class NormalTimer(NormalInterrupt):
 
     def quiet(self, phone: Phone) -> None:
         phone.set_timer(None)
+
+    def serve(self, phone: Phone) -> None:
+        super().serve(phone)
+        own, link = [(name, phone.core.read_sysreg(name)) for name in ABORT_REGISTERS], phone.core.x[30]
+        for routine in ("probe_read", "probe_write", "probe_exec"):
+            assert phone.probe(routine, phone.layout.secure_base) == "arrive_sync"
+        for call in (abi.MEM_ALLOCATE, abi.MEM_RECLAIM):
+            assert phone.smc(call.function, phone.layout.secure_base, 1) == "arrive_return"
+            assert abi.signed(phone.registers(1)[0]) == Status.DENIED
+        phone.core.x[30] = link
+        for name, value in own:
+            phone.core.write_sysreg(name, value)
+
+
+class VirtualTimer(NormalInterrupt):
+    """Linux's tick. Where the normal world alone runs, it waits as the other one does."""
+
+    name, number = "virtual-timer", VIRTUAL_TIMER
+
+    def applies(self, scene: Scene) -> bool:
+        return super().applies(scene) and not scene.is_answered_at_once
+
+    def call(self, phone: Phone, scene: Scene, ticks: int) -> str:
+        phone.set_timer(phone.machine.instructions + ticks, "cntv")
+        return scene.make(phone)
+
+    def quiet(self, phone: Phone) -> None:
+        phone.set_timer(None, "cntv")
 
 
 class Console(NormalInterrupt):
@@ -122,7 +155,8 @@ class LeftOverTimer(Interrupt):
 
     def check(self, phone: Phone, scene: Scene, undisturbed: Ending, found: Ending) -> None:
         set_anew = not AHEAD <= undisturbed.secure_timer < 2 * AHEAD
-        assert (found.served, found.taken) == (0, 0 if set_anew else 1)
+        before_el3 = isinstance(scene, Abort) and found.taken
+        assert (found.served, found.taken) == (0, 0 if set_anew and not before_el3 else 1)
         assert is_over(phone, SECURE_TIMER)
 
 
@@ -150,10 +184,11 @@ def spend_time(phone: Phone, until: int) -> None:
 class RecallDeadline(Awaited):
     """The secure world is told by PREEMPTED to the normal world, once, as soon as it runs and owes pages."""
 
-    name = "recall-deadline"
+    name, marks = "recall-deadline", ("owed_told",)
 
     def applies(self, scene: Scene) -> bool:
-        return super().applies(scene) and scene.prepare not in (*RECALLING, draining)
+        recalls = scene.prepare in RECALLING or scene.call is abi.MEM_RECALL  # and may put the deadline off
+        return super().applies(scene) and not recalls and scene.prepare is not draining
 
     def prepare(self, phone: Phone, scene: Scene) -> None:
         phone.lock(OTHER)
@@ -195,7 +230,7 @@ class NpuInterrupt(Awaited):
     A call that gives the NPU back ends the job as well.
     """
 
-    name = "secure-npu"
+    name, marks = "secure-npu", ("noted",)
 
     def applies(self, scene: Scene) -> bool:
         about_the_npu = scene.call is not None and scene.call.name.startswith(("NPU_", "DRIVER_"))
@@ -251,4 +286,6 @@ def time_of_fiq(phone: Phone) -> int:
     return due
 
 
-INTERRUPTS = (NormalTimer(), Console(), LeftOverTimer(), RecallDeadline(), DriverDeadline(), NpuInterrupt())
+INTERRUPTS = (
+    NormalTimer(), VirtualTimer(), Console(), LeftOverTimer(), RecallDeadline(), DriverDeadline(), NpuInterrupt(),
+)  # fmt: skip

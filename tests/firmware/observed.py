@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from emulator.core import SYSTEM_REGISTERS
@@ -9,6 +10,7 @@ from emulator.memory_map import SECURE_SRAM
 from emulator.state import MachineState
 from emulator.world import World
 from monitor.abi import Pending
+from monitor.memory import CONTEXT, CONTEXT_BYTES, WORD
 
 from .gic import NPU_LINE
 from .phone import Phone
@@ -17,8 +19,19 @@ from .phone import Phone
 CONTEXT_REGISTERS = [
     name
     for name in SYSTEM_REGISTERS
-    if name.endswith(("_EL0", "_EL1", "FPCR", "FPSR")) and not name.startswith(("CNTP", "SP_EL1"))
+    if name.endswith(("_EL0", "_EL1", "FPCR", "FPSR")) and not name.startswith(("CNTP", "CNTV", "SP_EL1"))
 ]
+FLAGS = 0xF << 28  # NZCV
+# What EL2 and EL3 keep: not what the exception before the last ERET wrote, nor the stub's scratch.
+REGISTERS_ABOVE = [
+    name
+    for name in SYSTEM_REGISTERS
+    if name.endswith(("_EL2", "_EL3")) and not name.startswith(("ELR", "SPSR", "ESR", "FAR", "HPFAR", "TPIDR_EL2"))
+]
+# Of the monitor's variables: instants, and a context that means something only while it is set aside.
+INSTANTS = ("owed_deadline", "npu_deadline", "driver_deadline", "time_left", "drain_end")
+CONTEXTS = ("contexts", "set_aside")
+THREAD_RUNS = (4, 12)  # offsets in `thread`: means something only while the thread waits
 
 
 @dataclass(frozen=True)
@@ -34,13 +47,14 @@ class Registers:
 
 
 def registers(phone: Phone, first: int = 0) -> Registers:
-    """``first``: x registers before this one are left out."""
+    """``first``: x registers before this one, and the flags, if it is not 0, are left out."""
     core = phone.core
+    pstate = core.pstate & ~FLAGS if first else core.pstate
     return Registers(
         core.world,
         phone.in_driver,
         [core.x[index] for index in range(first, 31)],
-        (core.pc, core.sp, core.pstate),
+        (core.pc, core.sp, pstate),
         [core.read_vector(index) for index in range(32)],
         [core.read_sysreg(name) for name in CONTEXT_REGISTERS],
     )
@@ -61,10 +75,42 @@ def interrupts(phone: Phone) -> Interrupts:
 
 
 @dataclass(frozen=True)
+class Above:
+    """What EL2 and EL3 keep from one visit to the next; ``contexts``: what each may do, SCR_EL3 and MDCR_EL3."""
+
+    registers: list[int]
+    contexts: list[bytes]
+    variables: bytes
+
+
+def above(phone: Phone, marks: Sequence[str]) -> Above:
+    """``marks``: variables in which an interrupt leaves its mark on purpose; zeros here, as what is no state is."""
+    symbols = phone.images.monitor.symbols
+    start = symbols["__bss_start"]
+    found = bytearray(phone.machine.read_physical(start, symbols["__bss_end"] - start))
+    first, last = CONTEXT["scr"].offset, CONTEXT["mdcr"].offset + WORD
+    bases = [symbols["contexts"] - start + number * CONTEXT_BYTES for number in range(3)]
+    contexts = [bytes(found[base + first : base + last]) for base in bases]
+    for address, size in _no_state(phone, marks):
+        found[address - start : address - start + size] = bytes(size)
+    return Above([phone.core.read_sysreg(name) for name in REGISTERS_ABOVE], contexts, bytes(found))
+
+
+def _no_state(phone: Phone, marks: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """(address, bytes)"""
+    monitor = phone.images.monitor
+    for name in (*INSTANTS, *CONTEXTS, *marks):
+        yield monitor.symbols[name], monitor.sizes[name]
+    for offset in THREAD_RUNS:
+        yield monitor.symbols["thread"] + offset, 4
+
+
+@dataclass(frozen=True)
 class Ending:
     """Of a call, and of what the worlds do after it: back to the normal world, and into the secure world again."""
 
     here: Registers
+    above: Above
     memory: dict[int, bytes]
     interrupts: Interrupts
     secure_timer: int  # what it is set to
@@ -89,9 +135,9 @@ class Ending:
     def results(self) -> tuple[object, ...]:
         """What no interrupt may change."""
         pending = self.pending & ~Pending.FIQ
-        return (self.here, self.memory, self.interrupts, self.normal, self.entry, pending, self.owed)
+        return (self.here, self.above, self.memory, self.interrupts, self.normal, self.entry, pending, self.owed)
 
 
 def memory_of(state: MachineState) -> dict[int, bytes]:
-    """All but the monitor's own, which holds times and what an interrupt has pushed there."""
+    """All but the monitor's own, of which `above` has what counts."""
     return {address: page for address, page in state.pages.items() if not SECURE_SRAM.base <= address < SECURE_SRAM.end}

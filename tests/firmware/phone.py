@@ -13,6 +13,7 @@ from emulator.machine import StopReason
 from emulator.memory_map import (
     BLOCK_SIZE,
     DRAM_BASE,
+    DRIVER_BYTES,
     MIB,
     NORMAL_IMAGE_BASE,
     NORMAL_IMAGE_END,
@@ -25,10 +26,12 @@ from firmware.build import ELF_FOLDER, image_path
 from monitor import abi
 from monitor.abi import Call
 from monitor.checker import CheckedMachine
-from monitor.memory import CONTEXT, CONTEXT_BYTES, TIMER_REGISTERS
+from monitor.memory import CONTEXT, CONTEXT_BYTES, TIMER_REGISTERS, WORD
 
 PAGE = NORMAL_IMAGE_END + 4 * MIB  # some page that is free for tests
 NEVER = 1_000_000_000  # instructions that nothing here needs
+ROOM = PAGE + 3 * MIB  # for code of the normal world
+BRANCH = 0x1400_0000
 STATUS_MASK = (1 << 64) - 1
 
 
@@ -123,6 +126,20 @@ class Phone:
             self.core.x[index] = value
         self.core.pc = self.gate("gate_smc")
 
+    @property
+    def room(self) -> int:
+        """For code of a test, where the core stands."""
+        if self.in_driver:
+            return self.driver_base + DRIVER_BYTES - PAGE_SIZE
+        return ROOM if self.core.world is World.NORMAL else self.gate("registers_smc")
+
+    def place_code(self, *words: int) -> None:
+        """The core stands before these instructions, behind which a branch to its gate follows."""
+        back = self.gate("arrive_return") - (self.room + 4 * len(words))
+        code = struct.pack(f"<{len(words) + 1}I", *words, BRANCH | back // 4 & 0x3FF_FFFF)
+        self.machine.write_physical(self.room, code)
+        self.core.pc = self.room
+
     def smc(self, function: int, *arguments: int) -> str:
         """SMC #0 from the gate of the present world; where the core stands afterwards."""
         self.place(function, *arguments)
@@ -166,12 +183,16 @@ class Phone:
     def registers(self, count: int = 8) -> list[int]:
         return [self.core.x[index] for index in range(count)]
 
-    def probe(self, symbol: str, *arguments: int) -> str:
-        """Run a routine of the probe image in the normal world."""
-        self.enter(World.NORMAL)
+    def place_probe(self, symbol: str, *arguments: int) -> None:
+        """The core stands before a routine of the probe image."""
         for index, value in enumerate(arguments):
             self.core.x[index] = value
         self.core.pc = PROBE_IMAGE_BASE + self.images.probe.symbols[symbol]
+
+    def probe(self, symbol: str, *arguments: int) -> str:
+        """Run a routine of the probe image in the normal world."""
+        self.enter(World.NORMAL)
+        self.place_probe(symbol, *arguments)
         return self.run()
 
     def wait(self, ticks: int) -> None:
@@ -180,14 +201,16 @@ class Phone:
         self.core.pc = self.gate("gate_busy")
         assert self.run() == "arrive_return"
 
-    def set_timer(self, at: int | None) -> None:
-        """The normal world's physical timer, as it would have set it while it ran; None: off."""
+    def set_timer(self, at: int | None, timer: str = "cntp") -> None:
+        """The normal world's physical timer (or "cntv"), as it would have set it while it ran; None: off."""
+        first = TIMER_REGISTERS.index(f"{timer}_ctl_el0")
         values = (int(at is not None), at or 0)
-        for name, value in zip(TIMER_REGISTERS, values, strict=False):
+        for name, value in zip(TIMER_REGISTERS[first:], values, strict=False):
             self.core.write_sysreg(name.upper(), value)
         if self.core.world is World.SECURE or self.in_driver:  # what the normal world left is in its context
             normal = self.images.monitor.symbols["contexts"] + World.NORMAL * CONTEXT_BYTES
-            self.machine.write_physical(normal + CONTEXT["timers"].offset, struct.pack("<2Q", *values))
+            place = normal + CONTEXT["timers"].offset + first * WORD
+            self.machine.write_physical(place, struct.pack("<2Q", *values))
 
     def lock(self, base: int = PAGE, pages: int = 1) -> None:
         assert self.call(abi.MEM_ALLOCATE, base, pages) == {"status": 0, "done": pages}

@@ -42,6 +42,11 @@ class Scene:
         """None: a function that is not in the table."""
         return abi.find(self.function)
 
+    @property
+    def is_answered_at_once(self) -> bool:
+        """2, which is PREEMPTED elsewhere, may be any number there."""
+        return self.by is NORMAL and (self.call is None or self.call.is_fast)
+
     def place(self, phone: Phone) -> None:
         """Before its SMC."""
         phone.place(self.function, *(phone.gate(a) if isinstance(a, str) else a for a in self.arguments))
@@ -185,7 +190,10 @@ WITH_SECURE_NPU = (secure_npu, driver_interrupted, npu_recalled, npu_overdue)
 
 
 def _scene(
-    call: Call, by: Caller, prepare: Prepare, arguments: tuple[int | str, ...] = (),
+    call: Call,
+    by: Caller,
+    prepare: Prepare,
+    arguments: tuple[int | str, ...] = (),
     fails: Status | PsciStatus | None = None,
 ) -> Scene:
     return Scene(call.function, by, prepare, arguments, fails)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -30,7 +29,6 @@ from .phone import PAGE, Phone
 
 MESSAGE = (11, 12, 13, 14, 15)
 LDR, STR, BLR = 0xB940_0000, 0xB900_0001, 0xD63F_0000  # ldr w0, [x0]; str w1, [x0]; blr x0
-BRANCH = 0x1400_0000
 
 
 @pytest.fixture
@@ -56,12 +54,9 @@ def leave(phone: Phone, *message: int) -> dict[str, int]:
 
 
 def execute(phone: Phone, instruction: int, address: int, value: int = 0) -> str:
-    """One instruction in the driver context, and a branch back to its gate."""
-    code = phone.driver_base + DRIVER_BYTES - PAGE_SIZE
-    back = phone.gate("arrive_return") - code - 4
-    phone.machine.write_physical(code, struct.pack("<2I", instruction, BRANCH | back // 4 & 0x3FF_FFFF))
+    """One instruction in the driver context."""
+    phone.place_code(instruction)
     phone.core.x[0], phone.core.x[1] = address, value
-    phone.core.pc = code
     return phone.run()
 
 

@@ -1,4 +1,4 @@
-"""An interrupt after every instruction of every call: same results, nothing lost, every rule kept."""
+"""An interrupt after every instruction of every call and every abort: same results, nothing lost, every rule kept."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from emulator.world import World
 from monitor import abi
 from monitor.abi import Caller, Pending, Status
 
-from .gic import NOTHING, acknowledge, listen, taken_at_el3
-from .interrupts import AHEAD, INTERRUPTS, Interrupt
-from .observed import Ending, Registers, interrupts, memory_of, registers
+from .aborts import ABORTS, Abort
+from .gic import NOTHING, SECURE_TIMER, acknowledge, is_over, listen, taken_at_el3
+from .interrupts import AHEAD, INTERRUPTS, DriverDeadline, Interrupt
+from .observed import Ending, Registers, above, interrupts, memory_of, registers
 from .phone import Phone
 from .scenes import AT_BOOT, ENDS, NEVER_DONE, SCENES, SLEEPS, Scene, driver_boots
 from .test_preemption import TIMER
@@ -50,7 +51,7 @@ def start() -> Iterator[Start]:
 
 @dataclass
 class Attempt:
-    """The scene's call once, and what the worlds do after it."""
+    """The scene's call or abort once, and what the worlds do after it."""
 
     phone: Phone
     scene: Scene
@@ -62,8 +63,10 @@ class Attempt:
         self.phone.events.clear()
         if self.interrupt.call(self.phone, self.scene, ticks) == "halted":
             return None
-        self._settle()
+        if not self.scene.is_answered_at_once:
+            self._settle()
         here, taken, preemptions = self._here(), taken_at_el3(self.phone), self.served
+        kept = above(self.phone, self.interrupt.marks)
         secure_timer = self.phone.core.read_sysreg("CNTPS_CVAL_EL1")
         memory, interrupts_here = memory_of(self.phone.machine.save()), interrupts(self.phone)
         self._to_normal_world()
@@ -71,7 +74,7 @@ class Attempt:
         self._look_for_interrupts(ticks)
         self._to_entry()
         return Ending(
-            here, memory, interrupts_here, secure_timer, taken, preemptions, normal, registers(self.phone, 1),
+            here, kept, memory, interrupts_here, secure_timer, taken, preemptions, normal, registers(self.phone, 1),
             Pending(self.phone.registers(1)[0]), self.phone.registers(7)[6], self.served,
         )  # fmt: skip
 
@@ -126,7 +129,7 @@ class Attempt:
 
 TRIES = [
     pytest.param(scene, interrupt, id=f"{interrupt.name}-{scene.name}")
-    for scene in SCENES for interrupt in INTERRUPTS if interrupt.applies(scene)
+    for scene in (*SCENES, *ABORTS) for interrupt in INTERRUPTS if interrupt.applies(scene)
 ]  # fmt: skip
 
 
@@ -161,13 +164,42 @@ def test_sleeping_core_wakes_whenever_its_interrupt_comes(start: Start, call: ab
         assert acknowledge(phone) == TIMER, ticks
 
 
+DRIVERS_FAULTS = [scene for scene in ABORTS if scene.by is Caller.DRIVER]
+
+
+@pytest.mark.parametrize("scene", DRIVERS_FAULTS, ids=lambda scene: scene.name)
+def test_driver_whose_time_is_up_while_it_faults_has_one_end(start: Start, scene: Abort) -> None:
+    """TIMEOUT up to some instruction, FAULT from there on: apart from that, nothing tells them apart."""
+    phone, deadline = start.before(scene), DriverDeadline()
+    phone.machine.excused = set()
+    deadline.prepare(phone, scene)
+    begin = phone.machine.save()
+    undisturbed = Attempt(phone, scene, deadline).make(AHEAD)
+    assert undisturbed is not None
+    ends = []
+    for ticks in range(length_of(phone, begin, scene) + 1):
+        phone.machine.restore(begin)
+        found = Attempt(phone, scene, deadline).make(ticks)
+        assert found is not None
+        ends.append((found.here.x[0], found.taken))
+        found.here.x[0] = undisturbed.here.x[0]
+        assert found.results == undisturbed.results, ticks
+        assert is_over(phone, SECURE_TIMER)
+    turn = sum(taken for _, taken in ends)
+    assert 0 < turn < len(ends)
+    statuses = [Status.TIMEOUT] * turn + [Status.FAULT] * (len(ends) - turn)
+    assert [abi.signed(status) for status, _ in ends] == statuses
+
+
 def length_of(phone: Phone, begin: MachineState, scene: Scene) -> int:
-    """Instructions from the SMC until EL3 is left, or the machine is off."""
+    """Instructions until EL2 and EL3 have been left again, or the machine is off."""
     phone.machine.restore(begin)
     scene.place(phone)
+    been_above = False
     for length in range(1, abi.MAX_CALL_INSTRUCTIONS):
         stop = phone.machine.run(phone.machine.instructions + 1)
-        if phone.core.level < 3 or stop.reason is StopReason.HALTED:
+        been_above |= phone.core.level > 1
+        if (been_above and phone.core.level < 2) or stop.reason is StopReason.HALTED:
             return length
     raise AssertionError("EL3 was not left")
 

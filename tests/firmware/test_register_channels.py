@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import pytest
 
-from emulator.memory_map import DRIVER_BYTES, PAGE_SIZE
 from emulator.state import MachineState
 from emulator.world import World
 from monitor import abi
@@ -21,9 +20,8 @@ from .phone import PAGE, Phone
 
 Encoding: TypeAlias = tuple[int, int, int, int, int]  # op0, op1, CRn, CRm, op2
 
-CODE, FOUND = PAGE, PAGE + 4 * PAGE_SIZE
+FOUND = PAGE
 MRS, MSR, STORE = 0xD530_0000, 0xD510_0000, 0xF800_8401  # str x1, [x0], #8
-BRANCH = 0x1400_0000
 PATTERNS = (0x5A5A_5A50, 0x15, 0xA5)
 EL1S_OWN_FLOOR = {  # of whoever writes a pattern there nothing is left to look at; test_world_switch.py has them
     (3, 0, 1, 0, 0), (3, 0, 2, 0, 0), (3, 0, 2, 0, 2), (3, 0, 10, 2, 0), (3, 0, 12, 0, 0), (3, 0, 4, 2, 0),
@@ -46,36 +44,27 @@ def word(base: int, encoding: Encoding, register: int) -> int:
     return base | (op0 - 2) << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5 | register
 
 
-def place(phone: Phone, code: int, words: list[int]) -> None:
-    """``words`` at ``code``, and a branch back to the gate of where the core stands; it goes on there."""
-    back = phone.gate("arrive_return") - (code + 4 * len(words))
-    phone.machine.write_physical(code, struct.pack(f"<{len(words) + 1}I", *words, BRANCH | back // 4 & 0x3FF_FFFF))
-    phone.core.pc = code
-
-
 def read_all(phone: Phone, readable: list[Encoding]) -> dict[Encoding, int]:
     """As the normal world's own instructions find them."""
     phone.enter(World.NORMAL)
-    place(phone, CODE, [one for encoding in readable for one in (word(MRS, encoding, 1), STORE)])
+    phone.place_code(*(one for encoding in readable for one in (word(MRS, encoding, 1), STORE)))
     phone.core.x[0] = FOUND
     assert phone.run() == "arrive_return"
     found = struct.unpack(f"<{len(readable)}Q", phone.machine.read_physical(FOUND, 8 * len(readable)))
     return dict(zip(readable, found, strict=True))
 
 
-def visit(phone: Phone, caller: Caller) -> int:
-    """``caller`` runs next: where it has room for code."""
+def visit(phone: Phone, caller: Caller) -> None:
+    """``caller`` runs next."""
     phone.enter(World.SECURE)
     if caller is Caller.DRIVER:
         assert phone.smc(abi.DRIVER_CALL.function) == "arrive_entry" and phone.in_driver
-        return phone.driver_base + DRIVER_BYTES - PAGE_SIZE
-    return phone.gate("registers_smc")
 
 
 def write(phone: Phone, caller: Caller, encoding: Encoding, value: int) -> bool:
     """Whether ``caller`` gets it through; a trap may have ended its stay."""
-    code = visit(phone, caller)
-    place(phone, code, [word(MSR, encoding, 0)])
+    visit(phone, caller)
+    phone.place_code(word(MSR, encoding, 0))
     phone.core.x[0] = value
     stopped = phone.run()
     if caller is Caller.DRIVER and not phone.in_driver:
@@ -108,7 +97,7 @@ def _begin(phone: Phone) -> MachineState:
 def _readable(phone: Phone, begin: MachineState) -> list[Encoding]:
     found = []
     for encoding in every_encoding():
-        place(phone, CODE, [word(MRS, encoding, 1)])
+        phone.place_code(word(MRS, encoding, 1))
         if phone.run() == "arrive_return":
             found.append(encoding)
         else:
@@ -166,10 +155,11 @@ DEBUG_AND_PMU = [
 def test_debug_and_pmu_registers_are_the_normal_worlds(phone: Phone, begin: MachineState, encoding: Encoding) -> None:
     """Undefined to the secure world, to which the monitor gives the exception back; the end of a driver's call."""
     phone.machine.restore(begin)
-    place(phone, CODE, [word(MSR, encoding, 31)])
+    phone.place_code(word(MSR, encoding, 31))
     assert phone.run() == "arrive_return", "the normal world's own"
-    code = visit(phone, Caller.SECURE)
-    place(phone, code, [word(MSR, encoding, 31)])
+    visit(phone, Caller.SECURE)
+    phone.place_code(word(MSR, encoding, 31))
+    code = phone.room
     flags = phone.core.pstate
     assert phone.run() == "arrive_sync"
     core = phone.core
