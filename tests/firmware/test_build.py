@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
+from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs, CsInsn
 
 from emulator.debug.dwarf import DebugInfo
 from emulator.image import Image
@@ -67,6 +67,32 @@ def test_vector_registers_only_in_save_and_restore(image: str) -> None:
             users.add(max(entry for entry in functions if entry[0] <= instruction.address)[1])
     assert users <= MAY_USE_VECTORS
     assert image == "probe" or users
+
+
+def instructions(image: Image, address: int, end: int) -> list[CsInsn]:
+    segment = next(one for one in image.segments if one.address <= address < one.address + len(one.data))
+    code = segment.data[address - segment.address : end - segment.address]
+    found = list(Cs(CS_ARCH_ARM64, CS_MODE_ARM).disasm(code, address))
+    assert sum(one.size for one in found) == len(code)
+    return found
+
+
+def test_el2_stub_reaches_no_memory() -> None:
+    """It may be left for good at any instruction: what it had stored would stay."""
+    monitor = Image.load(ELF_FOLDER / "monitor.elf")
+    stub = instructions(monitor, monitor.symbols["el2_stub_start"], monitor.symbols["el2_stub_end"])
+    assert len(stub) > 16
+    assert [f"{one.mnemonic} {one.op_str}" for one in stub if "[" in one.op_str] == []
+
+
+@pytest.mark.parametrize("offset", [0x80, 0x100], ids=["irq", "fiq"])
+def test_interrupts_of_either_state_below_go_the_same_way(offset: int) -> None:
+    """Of AArch64 and of AArch32, whichever a core counts an AArch32 EL0 under an AArch64 EL1 and EL2 to be."""
+    monitor = Image.load(ELF_FOLDER / "monitor.elf")
+    places = [monitor.symbols["vectors"] + state + offset for state in (0x400, 0x600)]
+    first = [instructions(monitor, place, place + 4)[0] for place in places]
+    assert first[0].mnemonic == "b"
+    assert len({(one.mnemonic, one.op_str) for one in first}) == 1
 
 
 def test_segments_are_never_writable_and_executable() -> None:
