@@ -113,7 +113,9 @@ def test_owed_is_at_most_what_there_is_and_each_return_lowers_it(phone: Phone) -
     reply = phone.call(abi.MEM_RECALL, 3, abi.MINIMUM_DEADLINE * 5)
     assert reply["owed"] == 3
     first = reply["deadline"]
-    assert phone.call(abi.MEM_RECALL, 1 << 40, abi.MINIMUM_DEADLINE * 9) == {"status": 0, "owed": 8, "deadline": first}
+    for everything in (1 << 40, (1 << 64) - 3, (1 << 64) - 1):
+        reply = phone.call(abi.MEM_RECALL, everything, abi.MINIMUM_DEADLINE * 9)
+        assert reply == {"status": 0, "owed": 8, "deadline": first}
     sooner = phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)["deadline"]
     assert sooner < first
     phone.enter(World.SECURE)
@@ -129,6 +131,16 @@ def test_owed_is_at_most_what_there_is_and_each_return_lowers_it(phone: Phone) -
     phone.enter(World.NORMAL)
     phone.enter(World.SECURE)
     assert phone.registers(7) == [Pending.NEW_CALL, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_page_pays_once(phone: Phone) -> None:
+    """When it is released: to fetch it then leaves the rest as due as it was."""
+    phone.lock(PAGE, 4)
+    deadline = phone.call(abi.MEM_RECALL, 4, abi.MINIMUM_DEADLINE)["deadline"]
+    phone.call(abi.MEM_RELEASE, PAGE, 2)
+    phone.call(abi.MEM_RECLAIM, PAGE, 2)
+    phone.wait(deadline - phone.machine.instructions)
+    assert phone.call(abi.MEM_RECLAIM, PAGE + 2 * PAGE_SIZE, 2, abi.FORCE) == {"status": 0, "done": 2}
 
 
 def test_force_waits_for_the_deadline_and_takes_no_more_than_is_owed(phone: Phone) -> None:

@@ -69,7 +69,7 @@ class Pair:
     def _arguments(self, call: abi.Call, page: int, count: int, choice: int) -> tuple[int, ...]:
         match call.name:
             case "MEM_RECALL":
-                return count, abi.MINIMUM_DEADLINE * (1 + choice) - (choice == 3)
+                return MASK if choice == 2 else count, abi.MINIMUM_DEADLINE * (1 + choice) - (choice == 3)
             case "MEM_RECLAIM":
                 return page, count, choice
             case "MEM_NEXT_RELEASED" | "MEM_NEXT_REVOKED":
