@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +140,11 @@ def _copies() -> Iterator[None]:
 @pytest.mark.usefixtures("copies")
 def test_no_copy_is_left_behind(images: Images) -> None:
     run(select(["race-lock"]), images=images)
+
+
+def test_reviewers_example_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "blocked=True, by='stage-2 translation fault, level 3'" in told
+    assert int(re.findall(r"times=(\d+)", told)[0]) > 1
