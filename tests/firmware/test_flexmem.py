@@ -91,6 +91,20 @@ def test_next_released_finds_every_run_and_ends(phone: Phone) -> None:
     assert calls <= len(runs) + phone.layout.pages // abi.SCAN_PAGES + 1
 
 
+def test_next_released_finds_the_first_run_from_any_page_on(phone: Phone) -> None:
+    first = (PAGE - DRAM_BASE) // PAGE_SIZE
+    there = {first + index for index in (0, 1, 6, 8, 9, 10, 16, 23, 24, 39)}
+    phone.lock(PAGE, 40)
+    for page in there:
+        phone.call(abi.MEM_RELEASE, DRAM_BASE + page * PAGE_SIZE, 1)
+    for cursor in range(first - 9, first + 40):
+        found = phone.call(abi.MEM_NEXT_RELEASED, cursor)
+        page = (found["base"] - DRAM_BASE) // PAGE_SIZE
+        assert page == min(one for one in there if one >= cursor)
+        run = next(length for length in range(1, 4) if page + length not in there)
+        assert found["pages"] == run
+
+
 def test_a_long_run_is_told_in_windows(phone: Phone) -> None:
     for first in (0, 64):
         phone.lock(PAGE + first * PAGE_SIZE, 64)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR
+from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR, PAGE_SIZE
 from emulator.world import World, vmid_of
 from monitor import abi
 from monitor.abi import Pending, Status
@@ -187,6 +187,21 @@ def test_revocation_is_handled_above_the_interrupted_thread(phone: Phone) -> Non
     assert phone.smc(abi.SECURE_DONE.function) == "arrive_return"
     assert phone.core.world is World.NORMAL
     assert phone.status(abi.SECURE_CALL) == Status.BUSY  # nothing is revoked any more
+    assert resume(phone) == "arrive_return"
+    assert (phone.core.world, planted(phone)) == (World.SECURE, True)
+
+
+def test_handler_may_come_twice_above_one_thread(phone: Phone) -> None:
+    phone.lock(PAGE, 2)
+    phone.call(abi.MEM_RECALL, 2, abi.MINIMUM_DEADLINE)
+    phone.enter(World.SECURE)
+    plant(phone)
+    spin(phone, 8000)
+    for page in (PAGE, PAGE + PAGE_SIZE):
+        assert phone.call(abi.MEM_RECLAIM, page, 1, abi.FORCE) == {"status": 0, "done": 1}
+        assert phone.smc(abi.SECURE_CALL.function) == "arrive_revocation"
+        assert phone.smc(abi.MEM_ACK_REVOKED.function, page, 1) == "arrive_return"
+        assert phone.smc(abi.SECURE_DONE.function) == "arrive_return"
     assert resume(phone) == "arrive_return"
     assert (phone.core.world, planted(phone)) == (World.SECURE, True)
 
