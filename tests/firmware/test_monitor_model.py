@@ -1,14 +1,21 @@
-"""The model of the monitor that the secure kernel is tested with answers as the firmware does, call by call."""
+"""The model of the monitor that the secure kernel is tested with answers as the firmware does, call by call.
+
+And whoever was interrupted goes on with its own registers, whatever was called meanwhile.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE
 from emulator.native import lib
+from emulator.state import MachineState
 from emulator.world import World
 from monitor import abi
 from monitor.abi import Caller, Pending, Status
@@ -17,11 +24,12 @@ from tests.sworld.fire.monitor import MASK, MonitorModel
 from .gic import listen
 from .phone import PAGE, Phone
 
-PAGES = 6
+PAGES = 12
 IOVA = 0x10_0000
 SOON, TURNS = 5_000, 40  # instructions until an interrupt; turns of 256 of the loop that it finds
 SLACK = 4_000  # instructions between the two looks at the counter, at most
 THREAD = 5
+KEPT = range(10, 31)  # registers that the gate does not spend time with
 INTERRUPT, LATE = "interrupt", "late"
 
 Step: TypeAlias = tuple[abi.Call | str, int, int, int]
@@ -41,12 +49,14 @@ STEPS = st.tuples(
 )  # fmt: skip
 
 
+@dataclass
 class Pair:
-    """A phone and a model beside it."""
+    """A booted phone whose normal world listens, and a model beside it."""
 
-    def __init__(self) -> None:
-        self.phone = Phone().boot()
-        listen(self.phone)
+    phone: Phone
+    planted: list[int | None] = field(default_factory=list)  # seeds of the registers of who waits; None: it has its own
+
+    def __post_init__(self) -> None:
         layout = self.phone.layout
         pages = (layout.normal_end - DRAM_BASE) // PAGE_SIZE
         self.model = MonitorModel(pages, layout.npu_bytes // PAGE_SIZE)
@@ -115,6 +125,8 @@ class Pair:
             assert (stopped, self.phone.registers(1)) == ("arrive_return", [status & MASK])
         elif reason is None:
             assert self.phone.core.world is World.SECURE
+            seed = self.planted.pop()
+            assert seed is None or self._registers() == [(seed + index, seed - index) for index in KEPT]
         else:
             assert stopped == ("arrive_revocation" if self.model.revoked else "arrive_entry")
             assert self.phone.registers(1) == [self.model.pending(reason)]
@@ -133,11 +145,20 @@ class Pair:
             stopped = self.phone.smc(abi.SECURE_RESUME.function, abi.INTERRUPTED_THREAD)
             if status is not Status.SUCCESS:
                 assert self.phone.registers(1) == [status & MASK]
+                self.planted.append(None)
                 return None
         return stopped
 
+    def _registers(self) -> list[tuple[int, int]]:
+        return [(self.phone.core.x[index], self.phone.core.read_vector(index)) for index in KEPT]
+
     def _interrupt(self) -> None:
         """By the normal world's timer, in a busy loop of the secure world's that is nearly over."""
+        seed = self.phone.machine.instructions
+        self.planted.append(seed)
+        for index in KEPT:
+            self.phone.core.x[index] = seed + index
+            self.phone.core.write_vector(index, seed - index)
         self.phone.set_timer(self.phone.machine.instructions + SOON)
         self.phone.core.x[8], self.phone.core.x[9] = TURNS, 0
         self.phone.core.pc = self.phone.gate("gate_busy")
@@ -148,13 +169,28 @@ class Pair:
         self.model.preempt()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(STEPS, max_size=40))
-def test_model_answers_as_the_firmware_does(steps: list[tuple[abi.Call | str, abi.Call | str, int, int, int]]) -> None:
-    pair = Pair()
+@pytest.fixture(scope="module")
+def phone() -> Iterator[Phone]:
+    phone = Phone().boot()
+    listen(phone)
+    yield phone
+    phone.machine.close()
+
+
+@pytest.fixture(scope="module")
+def booted(phone: Phone) -> MachineState:
+    return phone.machine.save()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@given(st.lists(STEPS, min_size=60, max_size=120))
+def test_model_answers_as_the_firmware_does(
+    phone: Phone, booted: MachineState, steps: list[tuple[abi.Call | str, abi.Call | str, int, int, int]]
+) -> None:
+    phone.machine.restore(booted)
+    pair = Pair(phone)
     for normal, secure, page, count, choice in steps:
-        pair.step(normal if pair.phone.core.world is World.NORMAL else secure, page, count, choice)
-    table = {PAGE + index * PAGE_SIZE: pair.phone.entry(PAGE + index * PAGE_SIZE) for index in range(-1, PAGES + 5)}
+        pair.step(normal if phone.core.world is World.NORMAL else secure, page, count, choice)
+    table = {PAGE + index * PAGE_SIZE: phone.entry(PAGE + index * PAGE_SIZE) for index in range(-1, PAGES + 5)}
     for page, entry in table.items():
         assert entry == pair.model.page_state(page) | (abi.REVOKED if page in pair.model.revoked else 0), hex(page)
-    pair.phone.machine.close()
