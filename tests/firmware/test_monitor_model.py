@@ -18,7 +18,7 @@ from emulator.native import lib
 from emulator.state import MachineState
 from emulator.world import World
 from monitor import abi
-from monitor.abi import Caller, Pending, Status
+from monitor.abi import Caller, PageState, Pending, Status
 from tests.sworld.fire.monitor import MASK, MonitorModel
 
 from .gic import listen
@@ -42,10 +42,15 @@ SECURE_CALLS = (
     abi.MEM_LOCK, abi.MEM_RELEASE, abi.MEM_DECLINE, abi.MEM_NEXT_REVOKED, abi.MEM_ACK_REVOKED, abi.NPU_MAP,
     abi.NPU_UNMAP, abi.NPU_ACQUIRE, abi.NPU_RELEASE, abi.SECURE_DONE, abi.SECURE_RPC, INTERRUPT,
 )  # fmt: skip
-# A step has a call for whichever world has its turn, a page, a count, and a choice of flags.
+SUITS = {
+    abi.MEM_ALLOCATE: PageState.NORMAL, abi.MEM_LOCK: PageState.ALLOCATED, abi.MEM_DECLINE: PageState.ALLOCATED,
+    abi.MEM_RELEASE: PageState.LOCKED, abi.NPU_MAP: PageState.LOCKED,
+}  # fmt: skip
+OFTEN = (abi.MEM_RECALL, LATE, abi.MEM_RECLAIM, abi.MEM_RECLAIM, abi.SECURE_CALL, abi.SECURE_CALL, abi.SECURE_RESUME)
+# A step has a call for whichever world has its turn, a page, a count, a choice of flags, and whether any page will do.
 STEPS = st.tuples(
-    st.sampled_from(NORMAL_CALLS), st.sampled_from(SECURE_CALLS), st.integers(-1, PAGES), st.integers(0, 4),
-    st.integers(0, 3),
+    st.sampled_from((*NORMAL_CALLS, *OFTEN)), st.sampled_from(SECURE_CALLS), st.integers(-1, PAGES), st.integers(0, 4),
+    st.integers(0, 3), st.integers(0, 7),
 )  # fmt: skip
 
 
@@ -61,7 +66,7 @@ class Pair:
         pages = (layout.normal_end - DRAM_BASE) // PAGE_SIZE
         self.model = MonitorModel(pages, layout.npu_bytes // PAGE_SIZE)
 
-    def step(self, call: abi.Call | str, page: int, count: int, choice: int) -> None:
+    def step(self, call: abi.Call | str, pick: int, count: int, choice: int, any_page: bool) -> None:
         if call == LATE:  # past any deadline
             lib.core_advance(self.phone.machine.native, self.phone.machine.instructions + 2 * abi.MINIMUM_DEADLINE)
         elif call == INTERRUPT:
@@ -74,14 +79,26 @@ class Pair:
             assert self.phone.core.world is World.NORMAL
         else:
             assert isinstance(call, abi.Call)
-            self._fast(call, self._arguments(call, PAGE + page * PAGE_SIZE, count, choice))
+            suitable = [] if any_page else self._suitable(call, choice)
+            page = suitable[pick % len(suitable)] if suitable else PAGE + pick * PAGE_SIZE
+            self._fast(call, self._arguments(call, page, count, choice))
+
+    def _suitable(self, call: abi.Call, choice: int) -> list[int]:
+        """Pages in the state that the call asks for."""
+        pages = range(PAGE, PAGE + PAGES * PAGE_SIZE, PAGE_SIZE)
+        if call is abi.MEM_ACK_REVOKED:
+            return sorted(self.model.revoked)
+        states = {SUITS[call]} if call in SUITS else set()
+        if call is abi.MEM_RECLAIM:
+            states = {PageState.LOCKED} if choice else {PageState.RELEASED, PageState.ALLOCATED}
+        return [page for page in pages if page not in self.model.revoked and self.model.page_state(page) in states]
 
     def _arguments(self, call: abi.Call, page: int, count: int, choice: int) -> tuple[int, ...]:
         match call.name:
             case "MEM_RECALL":
                 return MASK if choice == 2 else count, abi.MINIMUM_DEADLINE * (1 + choice) - (choice == 3)
             case "MEM_RECLAIM":
-                return page, count, choice
+                return page, count, min(choice, abi.FORCE) if count else choice
             case "MEM_NEXT_RELEASED" | "MEM_NEXT_REVOKED":
                 return ((page - DRAM_BASE) // PAGE_SIZE if choice else 0,)
             case "NPU_MAP":
@@ -90,7 +107,7 @@ class Pair:
                 return IOVA + (page - PAGE) % (PAGES * PAGE_SIZE), count
             case "NPU_RECALL":
                 return (abi.MINIMUM_DEADLINE - (choice == 3),)
-        return page + (choice == 3), count
+        return page + (choice == 3 and count == 4), count
 
     def _fast(self, call: abi.Call, arguments: tuple[int, ...]) -> None:
         caller = Caller.NORMAL if self.phone.core.world is World.NORMAL else Caller.SECURE
@@ -185,12 +202,12 @@ def booted(phone: Phone) -> MachineState:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
 @given(st.lists(STEPS, min_size=60, max_size=120))
 def test_model_answers_as_the_firmware_does(
-    phone: Phone, booted: MachineState, steps: list[tuple[abi.Call | str, abi.Call | str, int, int, int]]
+    phone: Phone, booted: MachineState, steps: list[tuple[abi.Call | str, abi.Call | str, int, int, int, int]]
 ) -> None:
     phone.machine.restore(booted)
     pair = Pair(phone)
-    for normal, secure, page, count, choice in steps:
-        pair.step(normal if phone.core.world is World.NORMAL else secure, page, count, choice)
+    for normal, secure, pick, count, choice, any_page in steps:
+        pair.step(normal if phone.core.world is World.NORMAL else secure, pick, count, choice, any_page == 0)
     table = {PAGE + index * PAGE_SIZE: phone.entry(PAGE + index * PAGE_SIZE) for index in range(-1, PAGES + 5)}
     for page, entry in table.items():
         assert entry == pair.model.page_state(page) | (abi.REVOKED if page in pair.model.revoked else 0), hex(page)
