@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from emulator.memory_map import NPU0
+from emulator.memory_map import NPU0, Window
 from emulator.world import World
 from monitor import abi
 from monitor.abi import Pending
 
-from .npu import BASE_ADDRESS, CLOCK, LONGEST, OPERATION_ENABLE, POWER, REGISTER_AMOUNTS, TASK_CON
+from .gic import NPU_LINE, is_over
+from .npu import BASE_ADDRESS, CLOCK, CORES, LONGEST, OPERATION_ENABLE, POWER, REGISTER_AMOUNTS, TASK_CON
 from .phone import PAGE, Phone
 from .test_driver_context import STR, enter, execute, leave
 from .test_npu_switch import pending
@@ -36,21 +37,21 @@ def phone() -> Iterator[Phone]:
     phone.machine.close()
 
 
-def start(phone: Phone) -> None:
+def start(phone: Phone, core: int = NPU0.base) -> None:
     enter(phone)
     for address, value in (
-        (POWER, 7), (CLOCK, 7), (NPU0.base + INTERRUPT_MASK, EVERY), (NPU0.base + BASE_ADDRESS, IOVA),
-        (NPU0.base + REGISTER_AMOUNTS, LONGEST), (NPU0.base + TASK_CON, 1), (NPU0.base + OPERATION_ENABLE, 1),
+        (POWER, 7), (CLOCK, 7), (core + INTERRUPT_MASK, EVERY), (core + BASE_ADDRESS, IOVA),
+        (core + REGISTER_AMOUNTS, LONGEST), (core + TASK_CON, 1), (core + OPERATION_ENABLE, 1),
     ):  # fmt: skip
         assert execute(phone, STR, address, value) == "arrive_return"
     leave(phone)
     phone.events.clear()
 
 
-def clear(phone: Phone) -> None:
+def clear(phone: Phone, core: int = NPU0.base) -> None:
     """The driver's handler."""
     enter(phone)
-    execute(phone, STR, NPU0.base + INTERRUPT_CLEAR, EVERY)
+    execute(phone, STR, core + INTERRUPT_CLEAR, EVERY)
     leave(phone)
 
 
@@ -84,6 +85,37 @@ def test_each_job_interrupts_anew(phone: Phone) -> None:
         clear(phone)
         assert Pending.FIQ not in pending(phone)
         start(phone)
+
+
+@pytest.mark.parametrize("window", CORES, ids=lambda window: window.name)
+def test_each_core_interrupts_for_itself(phone: Phone, window: Window) -> None:
+    """The first core's job, begun before, is over and seen to."""
+    phone.enter(World.NORMAL)
+    phone.wait(TICKS)
+    clear(phone)
+    phone.call(abi.NPU_RELEASE)
+    phone.call(abi.NPU_ACQUIRE)
+    for _ in range(2):
+        start(phone, window.base)
+        phone.enter(World.NORMAL)
+        phone.wait(TICKS)
+        assert fiqs(phone) == 1
+        assert Pending.FIQ in pending(phone)
+        clear(phone, window.base)
+        assert Pending.FIQ not in pending(phone)
+
+
+def test_cores_that_interrupt_at_once_are_each_seen_to(phone: Phone) -> None:
+    for window in CORES[1:]:
+        start(phone, window.base)
+    phone.enter(World.NORMAL)
+    phone.wait(TICKS)
+    assert Pending.FIQ in pending(phone)
+    for window in CORES:
+        assert Pending.FIQ in pending(phone)
+        clear(phone, window.base)
+    assert Pending.FIQ not in pending(phone)
+    assert all(is_over(phone, NPU_LINE + core) for core in range(len(CORES)))
 
 
 def by_release(phone: Phone) -> None:
