@@ -4,7 +4,7 @@
 cd "$(dirname "$0")" || exit 1
 failed=0
 
-for script in firmware determinism recall nothing_faked arithmetic npu npu_products demo_text attacks translation fidelity stepping traces exec bench bad_input install; do
+for script in firmware determinism recall nothing_faked arithmetic npu npu_products demo_text attacks boundary translation fidelity stepping traces exec bench bad_input install; do
 	printf '\n%s\n' "$script"
 	"./$script.sh" || failed=1
 done

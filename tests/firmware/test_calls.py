@@ -93,6 +93,13 @@ def recalled(phone: Phone) -> None:
     phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
 
 
+def due(phone: Phone) -> None:
+    """As much as FORCE takes at once, or more."""
+    phone.lock(PAGE, abi.PAGES_PER_CALL)
+    phone.call(abi.MEM_RECALL, abi.PAGES_PER_CALL, abi.MINIMUM_DEADLINE)
+    phone.wait(abi.MINIMUM_DEADLINE)
+
+
 def revoked(phone: Phone) -> None:
     phone.revoke()
 
@@ -109,10 +116,11 @@ def interrupted(phone: Phone) -> None:
 
 Prepare = Callable[[Phone], None]
 TO_2_64 = ((1 << 64) - PAGE) // PAGE_SIZE  # pages from PAGE on that end there
+WRAPPING = (TO_2_64 - 1, TO_2_64, TO_2_64 + 1, 1 << 52, (1 << 52) + abi.PAGES_PER_CALL, 1 << 63, STATUS_MASK)
 EXTENT_FAILURES: tuple[tuple[Status, tuple[int, ...]], ...] = (
     (Status.INVALID_PARAMETER, (PAGE, 0)),
     (Status.INVALID_PARAMETER, (PAGE + 1, 1)),
-    *((Status.DENIED, (PAGE, pages)) for pages in (TO_2_64 - 1, TO_2_64, TO_2_64 + 1, 1 << 52, 1 << 63, STATUS_MASK)),
+    *((Status.DENIED, (PAGE, pages)) for pages in WRAPPING),
     *((Status.DENIED, (LAST_PAGE, pages)) for pages in (1, 2, 1 << 52)),
     (Status.DENIED, (DRAM_BASE, 1 << 52)),
     (Status.DENIED, (0, 1)),
@@ -155,6 +163,8 @@ FAILURES: list[tuple[Call, Status | PsciStatus, Prepare, tuple[int, ...]]] = [
     (abi.MEM_RECLAIM, Status.INVALID_PARAMETER, locked, (PAGE, 1, 2)),
     (abi.MEM_RECLAIM, Status.NOT_OWED, locked, (PAGE, 1, abi.FORCE)),
     (abi.MEM_RECLAIM, Status.NOT_DUE, recalled, (PAGE, 1, abi.FORCE)),
+    *((abi.MEM_RECLAIM, Status.DENIED, due, (PAGE, pages, abi.FORCE)) for pages in WRAPPING),
+    (abi.MEM_RECLAIM, Status.DENIED, due, (LAST_PAGE, 1, abi.FORCE)),
     (abi.MEM_NEXT_RELEASED, Status.INVALID_PARAMETER, nothing, (64 * MIB // PAGE_SIZE,)),
     (abi.MEM_NEXT_REVOKED, Status.INVALID_PARAMETER, nothing, (STATUS_MASK,)),
     (abi.MEM_ACK_REVOKED, Status.WRONG_STATE, nothing, (PAGE, 1)),

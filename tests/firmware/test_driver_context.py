@@ -28,6 +28,7 @@ from .npu import CLOCK, POWER
 from .phone import PAGE, Phone
 
 MESSAGE = (11, 12, 13, 14, 15)
+EL2_KEPT = ("HCR_EL2", "VTCR_EL2", "VBAR_EL2", "CNTHCTL_EL2", "SCTLR_EL2", "CPTR_EL2")
 LDR, STR, BLR = 0xB940_0000, 0xB900_0001, 0xD63F_0000  # ldr w0, [x0]; str w1, [x0]; blr x0
 
 
@@ -225,6 +226,57 @@ def test_deadline_is_that_of_one_call(phone: Phone) -> None:
         assert leave(phone)["status"] == Status.SUCCESS
         phone.wait(abi.DRIVER_TICKS)
         assert phone.core.world is World.SECURE
+
+
+# --- its time is up while it is refused something: EL3 never goes back to the stub ------------------------------------
+
+COUNTDOWN = (0xF100_0529, 0x54FF_FFE1)  # subs x9, x9, #1; b.ne
+NOP = 0xD503_201F
+WRITE_PHYSICAL_TIMER = 0xD51B_E220  # msr cntp_ctl_el0, x0, which CNTHCTL_EL2 traps
+LEFT = 2_000  # ticks of its time, where it begins to count
+STUB_STEPS = 6  # instructions of EL2 from the driver's exception to the stub's SMC
+STUB_BYTES = 0x2000  # with its tables of vectors, and room behind it
+
+
+def refused_before_its_end(phone: Phone, instruction: int, ticks: int) -> str:
+    """The driver is refused ``instruction``, with the address of a LOCKED page, so many ticks before its time is up."""
+    enter(phone)
+    end = phone.core.read_sysreg("CNTPS_CVAL_EL1")
+    phone.wait(end - phone.machine.instructions - LEFT)
+    assert phone.in_driver
+    turns, odd = divmod(end - phone.machine.instructions - ticks, 2)
+    code = phone.driver_base + DRIVER_BYTES - PAGE_SIZE
+    words = (*COUNTDOWN, *(NOP,) * odd, instruction)
+    phone.machine.write_physical(code, struct.pack(f"<{len(words)}I", *words))
+    for index in range(31):
+        phone.core.x[index] = PAGE
+    phone.core.x[9], phone.core.pc = turns, code
+    stopped = phone.run()
+    assert phone.core.world is World.SECURE
+    return Status(abi.signed(phone.registers(1)[0])).name if stopped == "arrive_return" else stopped
+
+
+@pytest.mark.parametrize(
+    "instruction", [LDR, STR, BLR, WRITE_PHYSICAL_TIMER], ids=["load", "store", "fetch", "trapped register"]
+)
+def test_driver_whose_time_ends_in_el2_leaves_nothing_there(phone: Phone, instruction: int) -> None:
+    """At each instruction of EL2, time and again: neither the stub nor a register of EL2 keeps anything of it.
+
+    A stack of the stub's went down by what it had pushed, and so through the stub's own code.
+    """
+    phone.lock()
+    stub = phone.machine.read_physical(phone.layout.carve_out_base, STUB_BYTES)
+    held = [phone.core.read_sysreg(name) for name in EL2_KEPT]
+    before = phone.machine.read_physical(PAGE, PAGE_SIZE)
+    ends = {ticks: refused_before_its_end(phone, instruction, ticks) for ticks in (*range(12), *range(6))}
+    assert set(ends.values()) == {"TIMEOUT", "FAULT"}
+    assert [ends[ticks] for ticks in range(12)] == sorted(ends.values(), reverse=True), "first in time, then late"
+    assert sum(end == "TIMEOUT" for end in ends.values()) >= STUB_STEPS - 1
+    assert phone.machine.read_physical(phone.layout.carve_out_base, STUB_BYTES) == stub
+    assert [phone.core.read_sysreg(name) for name in EL2_KEPT] == held
+    assert phone.machine.read_physical(PAGE, PAGE_SIZE) == before
+    enter(phone, *MESSAGE)
+    assert (phone.core.level, phone.registers(6)) == (1, [0, *MESSAGE])
 
 
 # --- what it sees and leaves ---------------------------------------------------------------------------------------

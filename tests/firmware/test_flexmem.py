@@ -185,6 +185,70 @@ def test_a_paid_recall_leaves_no_deadline_behind(phone: Phone) -> None:
     assert phone.status(abi.MEM_RECLAIM, PAGE + PAGE_SIZE, 1, abi.FORCE) == Status.NOT_DUE
 
 
+def past(phone: Phone, locked: int, owed: int) -> None:
+    """The deadline of a recall has passed, and nothing was paid."""
+    phone.lock(PAGE, locked)
+    phone.call(abi.MEM_RECALL, owed, abi.MINIMUM_DEADLINE)
+    phone.wait(abi.MINIMUM_DEADLINE)
+
+
+def takes(phone: Phone, first: int, pages: int) -> int:
+    """Status of FORCE."""
+    return phone.status(abi.MEM_RECLAIM, PAGE + first * PAGE_SIZE, pages, abi.FORCE)
+
+
+@pytest.mark.parametrize("ticks", [abi.MINIMUM_DEADLINE, 4 * abi.MINIMUM_DEADLINE, 10**12, 1 << 63])
+@pytest.mark.parametrize("more", [1, 63, 1 << 40])
+def test_what_is_asked_for_when_a_recall_is_past_has_time_of_its_own(phone: Phone, more: int, ticks: int) -> None:
+    """As long as the first one had: it could be had at once, with all that was asked for last."""
+    past(phone, 64, 1)
+    asked = phone.machine.instructions
+    found = phone.call(abi.MEM_RECALL, more, ticks)
+    assert found["owed"] == min(64, 1 + more)
+    assert found["deadline"] - asked >= abi.MINIMUM_DEADLINE
+    for pages in (1, found["owed"]):
+        assert takes(phone, 0, pages) == Status.NOT_DUE
+    phone.wait(found["deadline"] - phone.machine.instructions)
+    assert takes(phone, 0, found["owed"]) == Status.SUCCESS
+
+
+def test_what_is_asked_for_when_a_part_was_taken_has_time_of_its_own(phone: Phone) -> None:
+    past(phone, 6, 4)
+    assert takes(phone, 0, 2) == Status.SUCCESS
+    assert phone.call(abi.MEM_RECALL, 2, abi.MINIMUM_DEADLINE)["owed"] == 4
+    assert takes(phone, 2, 1) == takes(phone, 2, 4) == Status.NOT_DUE
+    phone.wait(abi.MINIMUM_DEADLINE)
+    assert takes(phone, 2, 4) == Status.SUCCESS
+
+
+def test_what_is_asked_for_just_before_a_deadline_has_time_of_its_own(phone: Phone) -> None:
+    phone.lock(PAGE, 64)
+    first = phone.call(abi.MEM_RECALL, 1, 4 * abi.MINIMUM_DEADLINE)["deadline"]
+    phone.wait(first - phone.machine.instructions - 600)
+    assert phone.machine.instructions < first
+    second = phone.call(abi.MEM_RECALL, 63, abi.MINIMUM_DEADLINE)["deadline"]
+    assert second - phone.machine.instructions > abi.MINIMUM_DEADLINE - 1000
+    phone.wait(first + 100 - phone.machine.instructions)
+    assert phone.machine.instructions > first
+    assert takes(phone, 0, 1) == takes(phone, 0, 64) == Status.NOT_DUE
+
+
+def test_what_is_asked_for_of_an_interrupted_secure_world_has_time_of_its_own(phone: Phone) -> None:
+    """The deadline has taken the core from it; it has the core again until the next one is due."""
+    phone.lock(PAGE, 4)
+    phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
+    phone.enter(World.SECURE)
+    phone.core.x[8], phone.core.x[9], phone.core.pc = 1 << 40, 0, phone.gate("gate_busy")
+    assert phone.run() == "arrive_return"
+    for _ in range(3):
+        assert (phone.core.world, phone.registers(1)) == (World.NORMAL, [Status.PREEMPTED])
+        second = phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)["deadline"]
+        assert takes(phone, 0, 1) == Status.NOT_DUE
+        assert phone.smc(abi.SECURE_RESUME.function, abi.INTERRUPTED_THREAD) == "arrive_return"
+        assert 0 <= phone.machine.instructions - second < 1024
+    assert takes(phone, 0, 4) == Status.SUCCESS
+
+
 def test_recall_ends_without_the_secure_world(phone: Phone) -> None:
     """Invariant 8: ceil(owed / PAGES_PER_CALL) FORCE calls."""
     owed = 150

@@ -286,6 +286,7 @@ def page_mapped(phone: Phone) -> None:
 
 
 SPACE_PAGES = NPU_SPACE // PAGE_SIZE
+TO_2_64 = ((1 << 64) - IOVA) // PAGE_SIZE  # pages from IOVA on that end there
 FAILURES: list[tuple[Call, Status, Callable[[Phone], None], tuple[int, ...]]] = [
     (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (IOVA, PAGE, 0)),
     (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (IOVA + 8, PAGE, 1)),
@@ -295,8 +296,12 @@ FAILURES: list[tuple[Call, Status, Callable[[Phone], None], tuple[int, ...]]] = 
     (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (1 << 32, PAGE, 1)),
     (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (STATUS_MASK & ~0xFFF, PAGE, 1)),
     (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (IOVA, PAGE, STATUS_MASK)),
+    (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (IOVA, PAGE, 1 << 52)),  # its end, in 64 bits, is its beginning
+    (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (IOVA, PAGE, (1 << 52) + 1)),
+    (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (IOVA, PAGE, TO_2_64)),
     (abi.NPU_MAP, Status.INVALID_PARAMETER, locked, (IOVA, PAGE, 1, 2)),
     (abi.NPU_MAP, Status.DENIED, locked, (IOVA, POWER, 1)),
+    (abi.NPU_MAP, Status.DENIED, locked, (IOVA, STATUS_MASK & ~0xFFF, 1)),
     (abi.NPU_MAP, Status.DENIED, locked, (IOVA, 0x0E00_0000, 1)),
     (abi.NPU_MAP, Status.DENIED, locked, (IOVA, 0x4000_0000 + 64 * MIB - PAGE_SIZE, 1)),
     (abi.NPU_MAP, Status.WRONG_STATE, nothing, (IOVA, PAGE, 1)),
@@ -308,6 +313,8 @@ FAILURES: list[tuple[Call, Status, Callable[[Phone], None], tuple[int, ...]]] = 
     (abi.NPU_UNMAP, Status.INVALID_PARAMETER, page_mapped, (IOVA + 8, 1)),
     (abi.NPU_UNMAP, Status.INVALID_PARAMETER, page_mapped, (0, SPACE_PAGES + 1)),
     (abi.NPU_UNMAP, Status.INVALID_PARAMETER, page_mapped, (IOVA, STATUS_MASK)),
+    *((abi.NPU_UNMAP, Status.INVALID_PARAMETER, page_mapped, (IOVA, pages))
+      for pages in (1 << 52, (1 << 52) + 1, TO_2_64, TO_2_64 + 1)),
     (abi.NPU_ACQUIRE, Status.WRONG_STATE, acquire, ()),
     (abi.NPU_ACQUIRE, Status.BUSY, draining, ()),
     (abi.NPU_RELEASE, Status.WRONG_STATE, nothing, ()),

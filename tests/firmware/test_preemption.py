@@ -10,6 +10,7 @@ from emulator.memory_map import GIC_CPU, GIC_DISTRIBUTOR, PAGE_SIZE
 from emulator.world import World, vmid_of
 from monitor import abi
 from monitor.abi import Pending, Status
+from monitor.memory import CONTEXT, CONTEXT_BYTES
 
 from .npu import POWER
 from .phone import PAGE, Phone
@@ -18,6 +19,7 @@ from .test_driver_context import LDR, execute
 TIMER = 30  # the normal world's physical timer
 GICC_PMR, GICC_IAR, GICC_EOIR = 0x4, 0xC, 0x10
 GICD_ISENABLER = 0x100
+DRIVER = 2  # its context's place among the contexts
 FOREVER = 1 << 40
 SOON = 5_000
 
@@ -264,6 +266,31 @@ def test_drivers_time_stands_still_while_it_is_interrupted(phone: Phone) -> None
     assert phone.core.world is World.SECURE
     assert abi.signed(phone.registers(1)[0]) == Status.TIMEOUT
     assert phone.machine.instructions - begun <= abi.DRIVER_TICKS
+
+
+def test_driver_that_is_interrupted_in_el2_is_ended_when_it_goes_on(phone: Phone) -> None:
+    """At each instruction of the stub, by the normal world's timer: EL2 goes on where it was, and says FAULT."""
+    phone.lock()
+    levels = []
+    for ticks in range(20):
+        arm(phone)
+        enter_driver(phone)
+        phone.set_timer(phone.machine.instructions + ticks)
+        assert execute(phone, LDR, PAGE) == "arrive_return"
+        if preempted(phone):
+            levels.append(interrupted_level(phone))
+            serve(phone)
+            assert resume(phone) == "arrive_return"
+        assert phone.core.world is World.SECURE
+        assert abi.signed(phone.registers(1)[0]) == Status.FAULT
+        phone.set_timer(None)
+    assert set(levels) == {1, 2}
+
+
+def interrupted_level(phone: Phone) -> int:
+    """Of the driver context, by its SPSR."""
+    driver = phone.images.monitor.symbols["contexts"] + DRIVER * CONTEXT_BYTES
+    return phone.machine.read_physical(driver + CONTEXT["spsr"].offset, 1)[0] >> 2 & 3
 
 
 def test_npu_that_is_taken_by_force_is_gone_for_the_interrupted_driver(phone: Phone) -> None:

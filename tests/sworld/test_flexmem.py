@@ -205,6 +205,24 @@ def test_grant_outside_normal_memory_or_over_shared_memory_is_refused(base: int,
     assert bench.pool.state.grants == []
 
 
+@pytest.mark.parametrize(
+    "extent",
+    [
+        Extent(2**64 - PAGE_SIZE, 1), Extent(2**64 - PAGE_SIZE, 2), Extent(FREE, (2**64 - FREE) // PAGE_SIZE),
+        Extent(FREE, 2**52), Extent(FREE, 2**52 + 1), Extent(2**64 + FREE, 1), Extent(FREE, 2**64 - 1),
+    ],
+    ids=lambda extent: f"{extent.base:#x}, {extent.pages:#x}",
+)  # fmt: skip
+def test_what_wraps_is_neither_shared_nor_taken_for_a_grant(extent: Extent) -> None:
+    bench = Bench()
+    assert bench.pool.may_share(Extent(FREE, 1))
+    assert not bench.pool.may_share(extent)
+    bench.pool._rpc = lambda *_: bench_reply(extent.base, extent.pages)
+    with pytest.raises(Refused) as refused:
+        bench.drive(bench.pool.promise(2**64))
+    assert refused.value.status is ServiceStatus.BAD_GRANT
+
+
 def bench_reply(base: int, pages: int) -> Flow[Registers]:
     yield from ()
     return (0, base, pages, 0)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator import costs
+from emulator.memory_map import PAGE_SIZE
 from monitor.abi import (
     MEM_LOCK,
     MEM_RECALL,
@@ -24,12 +25,16 @@ from monitor.abi import (
     Call,
     PageState,
 )
-from monitor.services.messages import Service, ServiceStatus
+from monitor.services.messages import GenerateRequest, Request, RequestStatus, Service, ServiceStatus
 from sworld.region import DeviceAccess
 
 from .fire import judge
 from .fire.core import Act, Idle, Phone, Point
 from .fire.normal import (
+    SHARED,
+    SHARED_PAGES,
+    Normal,
+    Reply,
     failed,
     force,
     force_all,
@@ -45,6 +50,9 @@ from .fire.scenes import (
     EVERYTHING,
     FLOWS,
     LOAD,
+    PROMPT,
+    REQUEST,
+    TEXT,
     Planned,
     PoolKernel,
     Random,
@@ -98,6 +106,8 @@ def test_model_is_served_undisturbed(use_npu: bool) -> None:
     serve(run)
     assert run.results == [ServiceStatus.DONE] * 4
     serve_again(run)
+    if run.phone.kernel.npu:
+        assert run.phone.kernel.npu.state.jobs > 10, "the NPU has not been used"
 
 
 @pytest.mark.parametrize("use_npu", [False, True], ids=["processor", "npu"])
@@ -301,6 +311,48 @@ def test_recall_that_comes_above_an_interrupted_thread_waits_for_it() -> None:
     assert run.phone.monitor.claim.owed == 0
 
 
+class Deceiver(Normal):
+    """Asks for pages back at the first token; the next request for pages it answers with one of the region ``lie``."""
+
+    lie: str | None = None
+    asked = False
+    promised: int | None = None
+
+    def answer(self, phone: Phone, request: int, arguments: tuple[int, ...]) -> Reply:
+        reply = super().answer(phone, request, arguments)
+        if request == Request.TOKEN and self.lie and not self.asked:
+            self.asked = True
+            phone.smc(MEM_RECALL.function, 3, 100 * MINIMUM_DEADLINE)
+        if request == Request.ALLOCATE_PAGES and self.asked and self.promised is None:
+            frames = [region.frames for region in phone.kernel.pool.state.regions if region.name == self.lie]
+            self.promised = frames[0][0]
+            return (RequestStatus.DONE, self.promised, 1)
+        return reply
+
+
+USED = ("shared", "layer 0", "kv of layer 1", "workspace", "npu features", "npu programs", "npu sums", "npu checks")
+
+
+@pytest.mark.parametrize("name", USED)
+def test_page_that_is_in_use_is_no_grant(name: str) -> None:
+    """Whatever it is used for, by the processor or by the NPU: it would be declined, and given away while in use."""
+    run = make(use_npu=True, normal=Deceiver)
+    assert open_model(run) is ServiceStatus.DONE
+    normal, phone = run.normal, run.phone
+    assert isinstance(normal, Deceiver)
+    normal.lie = name
+    assert generate(run) is ServiceStatus.BAD_GRANT
+    assert normal.promised is not None
+    assert phone.monitor.page_state(normal.promised) is PageState.LOCKED
+    held = [region.name for region in phone.kernel.pool.state.regions if normal.promised in region.frames]
+    assert held in ([name], []), "a page has changed its region"
+    normal.lie = None
+    assert generate(run) is ServiceStatus.DONE
+    assert run.call(Service.CLOSE) is ServiceStatus.DONE
+    reclaim_released(phone)
+    serve_again(run)
+
+
 def test_refused_opens_cost_nothing_that_lasts() -> None:
     """4,305 of them ended the kernel: each had virtual addresses and page tables of its own."""
     run = make()
@@ -317,6 +369,45 @@ def test_refused_opens_cost_nothing_that_lasts() -> None:
         states.add(run.phone.kernel.pool._mapping.state.next)
     assert len(states) == 1
     assert ServiceStatus.STORAGE_FAILED in run.results
+
+
+Words: TypeAlias = tuple[int, int, int, int]
+ARGUMENTS = st.one_of(
+    st.integers(0, 9), st.sampled_from([REQUEST, SHARED, SHARED_PAGES * PAGE_SIZE - 1, PAGE_SIZE, 2**52]),
+    st.integers(0, 2**64 - 1), st.integers(1, 2**32).map(lambda less: 2**64 - less),
+)  # fmt: skip
+FLOATS = st.one_of(st.sampled_from([0.0, 1.0, 1e-45, 3e38]), st.floats(width=32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.sampled_from(Service), ARGUMENTS), st.tuples(ARGUMENTS, ARGUMENTS, ARGUMENTS, ARGUMENTS),
+            st.tuples(ARGUMENTS, ARGUMENTS, ARGUMENTS, ARGUMENTS, ARGUMENTS), FLOATS, FLOATS, st.binary(max_size=40),
+        ),
+        min_size=1, max_size=6,
+    ),
+    st.booleans(),
+)  # fmt: skip
+def test_any_arguments_of_a_service_are_refused_by_name(
+    calls: list[tuple[int, Words, tuple[int, int, int, int, int], float, float, bytes]], is_open: bool
+) -> None:
+    """By the words of the call, of the descriptor and of the prompt that it names: no call ends the kernel."""
+    run = make(use_npu=True)
+    if is_open:
+        assert open_model(run) is ServiceStatus.DONE
+    for service, arguments, words, temperature, top_p, prompt in calls:
+        run.phone.memory.write(SHARED + REQUEST, GenerateRequest(*words, temperature, top_p).pack())
+        run.phone.memory.write(SHARED + PROMPT, prompt)
+        run.call(service, *arguments)
+        sane = GenerateRequest(PROMPT, len(prompt), TEXT, PAGE_SIZE, 2, temperature, top_p)
+        run.phone.memory.write(SHARED + REQUEST, sane.pack())
+        run.call(Service.GENERATE, REQUEST)
+    run.call(Service.CLOSE)
+    reclaim_released(run.phone)
+    judge.empty(run.phone)
+    serve_again(run)
 
 
 def test_calls_while_a_thread_waits_for_its_reply_are_refused_by_name() -> None:

@@ -47,6 +47,8 @@ class Judge:
         assert len(listed) == len(set(listed)), "a page is in two lists"
         known = [page for page in listed if pool._known[(page - DRAM_BASE) // PAGE_SIZE]]
         assert len(known) == len(listed) == pool._known.count(1), "lists and the map of known pages differ"
+        for region in pool.state.regions:
+            assert len(region.frames) <= region.pages, f"{region.name} has more pages than addresses"
         for page in held:
             state = monitor.page_state(page)
             assert state is PageState.LOCKED or page in monitor.revoked, f"page {page:#x} is held and {state.name}"

@@ -14,9 +14,14 @@ from emulator.world_port import PortAbort
 ENTRIES, ENTRY_BYTES = 512, 8
 OUTPUT = 0x0000_FFFF_FFFF_F000
 TRANSLATION_FAULT = 0x9600_0007
-FLEX_MEM = 0x10_0000_0000  # virtual addresses from here on are mapped by the secure kernel itself
+FLEX_MEM, FLEX_MEM_END = 0x10_0000_0000, 0x80_0000_0000  # virtual addresses that the secure kernel itself maps
 
 Reached = Callable[[int], None]  # called with the address of each page that the secure world reaches
+
+
+def is_flex_mem(number: int) -> bool:
+    """Whether it is an address of those; a key of 64 bits is none."""
+    return FLEX_MEM <= number < FLEX_MEM_END
 
 
 @dataclass

@@ -18,7 +18,7 @@ from sworld.region import Kind
 from sworld.shape import ModelShape
 
 from .judge import SECRET
-from .memory import FLEX_MEM, ModelPort
+from .memory import ModelPort, is_flex_mem
 
 SHAPE = ModelShape(
     vocabulary=320,
@@ -84,7 +84,7 @@ class Computations:
         return {**LOADER_OPERATIONS, **tensors, **checks}
 
     def _tensor(self, name: str, port: ModelPort, *arguments: int) -> int:
-        places = [argument for argument in arguments if argument >= FLEX_MEM]
+        places = [argument for argument in arguments if is_flex_mem(argument)]
         for place in places:
             self._use(port, place)
         if name in WRITES_LAST:
@@ -94,7 +94,7 @@ class Computations:
 
     def _check(self, name: str, port: ModelPort, *arguments: Argument) -> int:
         flat = [one for argument in arguments for one in (argument if isinstance(argument, tuple) else (argument,))]
-        places = [one for one in flat if isinstance(one, int) and one >= FLEX_MEM]
+        places = [one for one in flat if isinstance(one, int) and is_flex_mem(one)]
         for place in places:
             self._use(port, place)
         if name == "check_accept":

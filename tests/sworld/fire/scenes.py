@@ -102,17 +102,18 @@ def make(
     lies: Mapping[int, Lie] | None = None,
     use_npu: bool = False,
     kernel: type[SecureKernel] = SecureKernel,
+    normal: type[Normal] = Normal,
 ) -> Run:
     """A phone that has shared its memory, judged at every step."""
     content = stored()
-    normal = Normal(content.medium, acts=dict(requests or {}), lies=dict(lies or {}))
+    world = normal(content.medium, acts=dict(requests or {}), lies=dict(lies or {}))
     computations = Computations(content.plaintexts)
     schedule = acts if isinstance(acts, Random) else Planned(acts or {})
     held = Planned()
-    phone = Phone(normal, held, computations.operations(), (content.slot,), use_npu=use_npu, kernel=kernel)
+    phone = Phone(world, held, computations.operations(), (content.slot,), use_npu=use_npu, kernel=kernel)
     computations.pool = phone.kernel.pool
     judge.Judge(phone, content.plain_pages())
-    run = Run(phone, normal, computations)
+    run = Run(phone, world, computations)
     assert run.call(Service.SHARE, SHARED, SHARED_PAGES) is ServiceStatus.DONE
     phone.schedule, phone.points = schedule, 0
     phone.judging = not (isinstance(schedule, Planned) and schedule.acts)  # what comes before was judged without it
