@@ -97,6 +97,7 @@ class Pool:
 
     def back(self, region: Region, pages: int) -> Flow[None]:
         """Put locked pages behind the first ``pages`` of ``region``. Recalls can come in between. Raises Refused."""
+        assert pages <= region.pages, "what lies behind a region's own addresses is not its"
         while (missing := pages - len(region.frames)) > 0:
             if self.state.free:
                 yield from self._attach(region, self._take_free(missing))

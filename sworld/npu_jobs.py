@@ -190,15 +190,17 @@ class JobBook:
         known = self.state.projections.get(matrices)
         if known is not None:
             return known
-        place = self._secrets.va + MAX_COUNT * NUMBER + self.state.next_projection
-        self.state.next_projection += NUMBER * padded(columns)
-        yield from self._pool.back(self._secrets, _pages(MAX_COUNT * NUMBER + self.state.next_projection))
+        offset, generation = self.state.next_projection, self._secrets.generation
+        place, end = self._secrets.va + MAX_COUNT * NUMBER + offset, offset + NUMBER * padded(columns)
+        yield from self._pool.back(self._secrets, _pages(MAX_COUNT * NUMBER + end))
         row = 0
         for product in products:
             add = int(row > 0)
             yield from compute("check_project", product.weights, product.rows, columns, self._key, row, add, place)
             row += padded(product.rows)
-        self.state.projections[matrices] = place
+        if self._secrets.generation == generation:  # room is taken by what is there: weights may have gone meanwhile
+            self.state.projections[matrices] = place
+            self.state.next_projection = end
         return place
 
 

@@ -245,12 +245,10 @@ def refused_before_its_end(phone: Phone, instruction: int, ticks: int) -> str:
     phone.wait(end - phone.machine.instructions - LEFT)
     assert phone.in_driver
     turns, odd = divmod(end - phone.machine.instructions - ticks, 2)
-    code = phone.driver_base + DRIVER_BYTES - PAGE_SIZE
-    words = (*COUNTDOWN, *(NOP,) * odd, instruction)
-    phone.machine.write_physical(code, struct.pack(f"<{len(words)}I", *words))
+    phone.place_code(*COUNTDOWN, *(NOP,) * odd, instruction)
     for index in range(31):
         phone.core.x[index] = PAGE
-    phone.core.x[9], phone.core.pc = turns, code
+    phone.core.x[9] = turns
     stopped = phone.run()
     assert phone.core.world is World.SECURE
     return Status(abi.signed(phone.registers(1)[0])).name if stopped == "arrive_return" else stopped

@@ -39,6 +39,7 @@ def distributor(register: int) -> int:
 
 
 def enable(phone: Phone, cores: int) -> None:
+    phone.enter(World.NORMAL)
     wanted = sum(bit for core, bit in enumerate(BITS) if cores >> core & 1)
     store(phone, distributor(GICD_ICENABLER), sum(BITS))
     store(phone, distributor(GICD_ISENABLER), wanted)
@@ -65,7 +66,6 @@ def test_normal_world_finds_each_as_it_had_it(phone: Phone, cores: int, take: Ta
 @pytest.mark.parametrize("line", LINES)
 def test_what_the_normal_world_forges_is_told_to_nobody(phone: Phone, line: int, array: int) -> None:
     """An interrupt that it has made pending or active before the switch, and one during it."""
-    enable(phone, 7)
     store(phone, distributor(array), 1 << line % 32)
     phone.events.clear()
     assert phone.status(abi.NPU_ACQUIRE) == Status.SUCCESS
@@ -75,7 +75,7 @@ def test_what_the_normal_world_forges_is_told_to_nobody(phone: Phone, line: int,
     assert taken_at_el3(phone) == 0
     assert is_over(phone, line)
     phone.call(abi.NPU_RELEASE)
-    phone.enter(World.NORMAL)
+    enable(phone, 7)
     assert acknowledge(phone) == NOTHING
 
 

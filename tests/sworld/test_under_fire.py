@@ -269,6 +269,42 @@ def test_region_whose_pages_are_taken_while_it_is_decrypted_is_not_ready() -> No
     assert generate(run) is ServiceStatus.DONE
 
 
+class BeforeProjections:
+    """A page of weights goes whenever a program has been given room and its job is not in the book."""
+
+    is_over_if_idle = False
+
+    def __init__(self) -> None:
+        self.came = 0
+        self._seen = (0, 0)
+
+    def at(self, point: Point, phone: Phone) -> list[Act]:
+        book = phone.kernel.npu._book if phone.kernel.npu else None
+        if book is None or point.above:
+            return []
+        before, self._seen = self._seen, (book.state.next_program, len(book.state.jobs))
+        if self._seen[0] <= before[0] or self._seen[1] != before[1]:
+            return []
+        weights = next(region for region in phone.kernel.pool.state.regions if region.name == "layer 1")
+        if not weights.frames:
+            return []
+        self.came += 1
+        return [force(pages_in(phone, PageState.LOCKED).index(weights.frames[0]))]
+
+
+def test_projection_that_is_not_made_takes_no_room() -> None:
+    """Room was taken before its weights were read, and never given back: the region outgrew its addresses."""
+    run = make(use_npu=True)
+    assert open_model(run) is ServiceStatus.DONE
+    run.phone.schedule = schedule = BeforeProjections()
+    for _ in range(12):
+        assert generate(run) is ServiceStatus.DONE
+    assert schedule.came > 12
+    engine = run.phone.kernel.npu
+    assert engine and engine._book
+    assert engine._book.state.next_projection <= engine._book._limits.projections
+
+
 def _full(phone: Phone) -> bool:
     """All pages of a chunk are there, and its decryption is being paid for."""
     return any(
