@@ -22,7 +22,7 @@ OPTION = "--update-golden"
 FOLDER = "golden"  # beside the test's file
 NAMES = ("golden", "now")
 DRAM_BYTES = 64 << 20
-UPDATES = pytest.StashKey[list[str]]()
+UPDATED = "golden trace"  # a property of the test's report, which comes from whatever process has run it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,14 +33,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption(OPTION) and os.environ.get("CI"):
         raise pytest.UsageError(f"{OPTION} is refused in CI: update golden traces where somebody reads what changed")
-    config.stash[UPDATES] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if updates := terminalreporter.config.stash[UPDATES]:
+    reports = [report for category in terminalreporter.stats.values() for report in category]
+    calls = [report for report in reports if isinstance(report, pytest.TestReport) and report.when == "call"]
+    updates = [told for report in calls for name, told in report.user_properties if name == UPDATED]
+    if updates:
         terminalreporter.section("golden traces")
         for update in updates:
-            terminalreporter.write_line(update)
+            terminalreporter.write_line(str(update))
 
 
 @pytest.fixture
@@ -63,16 +65,15 @@ def flexserve_system() -> Iterator[System]:
 @pytest.fixture
 def golden_trace(request: pytest.FixtureRequest) -> GoldenTrace:
     """Compares what happens with the traces in the folder ``golden`` beside the test's file."""
-    return GoldenTrace(request.config, request.path.parent / FOLDER, request.node.name)
+    return GoldenTrace(request.node, request.path.parent / FOLDER)
 
 
 class GoldenTrace:
-    """Golden traces in ``folder``; the test's ``name`` names its trace unless another name is given."""
+    """Golden traces in ``folder``; the name of ``test`` names its trace unless another name is given."""
 
-    def __init__(self, config: pytest.Config, folder: Path, name: str) -> None:
-        self._config = config
+    def __init__(self, test: pytest.Item, folder: Path) -> None:
+        self._test = test
         self._folder = folder
-        self._name = name
 
     def run(self, *arguments: str, name: str | None = None, begin: str | None = None) -> None:
         """A whole run, by its command line without ``flexserve``; from the notice ``begin`` on."""
@@ -110,25 +111,28 @@ class GoldenTrace:
         from flexserve.trace.difference import difference
         from flexserve.trace.file import load, save
 
-        path = self._folder / f"{name or self._name}.trace"
+        path = self._folder / f"{name or self._test.name}.trace"
         if not path.exists():
-            if not self._config.getoption(OPTION):
+            if not self._test.config.getoption(OPTION):
                 pytest.fail(f"there is no golden trace {path}: record it with pytest {OPTION}", pytrace=False)
             path.parent.mkdir(parents=True, exist_ok=True)
             save(path, recorded)
-            self._config.stash[UPDATES].append(f"{path.name}: new, {len(recorded.lines):,} events")
+            self._tell(f"{path.name}: new, {len(recorded.lines):,} events")
             return
         golden = load(path)
         found = difference(golden, recorded, NAMES)
-        if self._config.getoption(OPTION):
+        if self._test.config.getoption(OPTION):
             if golden.text() != recorded.text():
                 save(path, recorded)
                 told = found.text(*NAMES) if found else "only the header"
-                self._config.stash[UPDATES].append(f"{path.name}: {told}")
+                self._tell(f"{path.name}: {told}")
         elif found:
             pytest.fail(f"{path.name}: {found.text(*NAMES)}\n(pytest {OPTION} accepts what is now)", pytrace=False)
+
+    def _tell(self, update: str) -> None:
+        self._test.user_properties.append((UPDATED, update))
 
     def _header(self) -> dict[str, object]:
         from flexserve.identity import firmware_digest
 
-        return {"firmware": firmware_digest(), "test": self._name}
+        return {"firmware": firmware_digest(), "test": self._test.name}

@@ -45,6 +45,11 @@ def test_flow_is_held_against_its_trace(project: pytest.Pytester) -> None:
     run(project).assert_outcomes(passed=1)
 
 
+def test_update_is_told_by_whichever_process_has_written_it(project: pytest.Pytester) -> None:
+    told = run(project, "--update-golden", "-n", "1").stdout
+    told.fnmatch_lines(["*golden traces*", "test_flow.trace: new, * events"])
+
+
 def test_update_is_refused_in_ci(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     result = run(project, "--update-golden")
