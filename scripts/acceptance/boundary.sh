@@ -109,6 +109,11 @@ attacks "registers that carry a value" registers-x="world switch: *" registers-v
 variants "  every encoding that EL1 can write, by both contexts: undefined, FAULT, or switched" \
 	tests/firmware/test_register_channels.py tests/firmware/test_world_switch.py
 
+variants "an interrupt at every instruction of EL2 and EL3: same ends, nothing left" \
+	tests/firmware/test_interrupt_everywhere.py tests/firmware/test_interrupts_at_once.py tests/firmware/test_stub.py
+variants "everything the normal world can do in every gap of every flow of the pool" \
+	$fire::test_pool_flow_survives_everything_everywhere
+
 variants "blind invariants: each rule, any bit of a table or register: the rule that is broken" \
 	tests/monitor/test_rules.py
 
