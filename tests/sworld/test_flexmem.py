@@ -9,11 +9,12 @@ import pytest
 
 from emulator.gate import Flow, Registers
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE
-from monitor.abi import PageState
+from monitor.abi import MEM_ALLOCATE, PAGES_PER_CALL, SCAN_PAGES, PageState, Status
 from monitor.services.messages import ServiceStatus
 from sworld.errors import Refused
 from sworld.extent import Extent
-from sworld.mapping import POOL_WINDOW, WINDOW_END, Mapping
+from sworld.mapping import POOL_WINDOW, Mapping
+from sworld.ranges import Ranges
 from sworld.region import Kind, Region
 
 from .fire.bench import NORMAL, Bench
@@ -104,6 +105,84 @@ def test_revoked_page_takes_its_region_with_it() -> None:
     consistent(bench)
 
 
+def test_revoked_pages_are_found_wherever_they_are() -> None:
+    """Further apart than one scan looks, and more in a row than one call acknowledges."""
+    bench = Bench()
+    runs = {FREE: 3, FREE + (SCAN_PAGES + 7) * PAGE_SIZE: PAGES_PER_CALL + 2, NORMAL.end - PAGE_SIZE: 1}
+    for base, pages in runs.items():
+        promise(bench, base, pages)
+        backed(bench, Kind.WEIGHTS, f"at {base:#x}", pages)
+    for base, pages in list(runs.items())[1:]:
+        for page in range(base, base + pages * PAGE_SIZE, PAGE_SIZE):
+            bench.force(page)
+    bench.drive(bench.pool.acknowledge_revoked())
+    assert not bench.monitor.revoked
+    assert [region.ready for region in bench.pool.state.regions] == [True, False, False]
+    consistent(bench)
+
+
+OWED = 3
+
+
+@pytest.mark.parametrize("forced", [1, OWED, OWED + 1, 9])
+def test_recall_gives_no_more_than_is_left_to_pay(forced: int) -> None:
+    """Pages are taken by force behind any of its steps: that pays as well, and may pay for more than it was for."""
+    for gap in range(_steps_of_recall()):
+        bench = _pool_to_recall()
+        released: list[int] = []
+
+        def take(number: int, bench: Bench = bench, gap: int = gap, released: list[int] = released) -> None:
+            if number == gap:
+                released += pages_in(bench, PageState.RELEASED)
+                for page in pages_in(bench, PageState.LOCKED)[-forced:]:
+                    bench.force(page)
+                bench.drive(bench.pool.acknowledge_revoked())
+
+        bench.drive(bench.pool.recall(OWED), take)
+        found = pages_in(bench, PageState.RELEASED)
+        assert len(found) == max(OWED - forced, len(released)), f"behind step {gap}"
+        consistent(bench)
+
+
+def _pool_to_recall() -> Bench:
+    """Two free pages, and two regions."""
+    bench = Bench()
+    for name in ("first", "second"):
+        backed(bench, Kind.WEIGHTS, name, 5)
+    bench.drive(bench.pool.discard(backed(bench, Kind.WEIGHTS, "spare", 2)))
+    return bench
+
+
+def _steps_of_recall() -> int:
+    bench = _pool_to_recall()
+    steps: list[int] = []
+    bench.drive(bench.pool.recall(OWED), steps.append)
+    return len(steps)
+
+
+@pytest.mark.parametrize("lost", [0, PAGES_PER_CALL - 1, PAGES_PER_CALL])
+def test_grant_that_loses_a_page_is_behind_no_region(lost: int) -> None:
+    """Its blocks lie in it in order: with a hole in it, all behind that would be in wrong places."""
+    pages, when = 2 * PAGES_PER_CALL + 2, set()
+    frames = list(Extent(FREE, pages).frames())
+    for gap in range(pages):
+        bench = Bench()
+        promise(bench, FREE, pages)
+        region = bench.pool.reserve(Kind.WEIGHTS, "weights", pages * PAGE_SIZE)
+        grant = bench.drive(bench.pool.promise(pages))
+
+        def take(number: int, bench: Bench = bench, gap: int = gap) -> None:
+            if number == gap and bench.monitor.page_state(frames[lost]) is PageState.LOCKED:
+                when.add(gap)
+                bench.force(frames[lost])
+                bench.drive(bench.pool.acknowledge_revoked())
+
+        bench.drive(bench.pool.keep(grant, region, region.generation), take)
+        assert region.frames == ([] if gap in when else frames), f"behind step {gap}"
+        consistent(bench)
+    assert len(when) > 2
+
+
 @pytest.mark.parametrize("pages", [3, 32, 33, 600])
 def test_dropped_pages_are_reached_neither_by_the_tables_nor_by_the_tlb(pages: int) -> None:
     bench = Bench()
@@ -146,11 +225,11 @@ def test_region_that_no_memory_could_back_is_refused() -> None:
 
 def test_out_of_virtual_addresses_is_refused_and_they_come_back() -> None:
     bench = Bench()
-    window = (WINDOW_END - POOL_WINDOW) // PAGE_SIZE
-    count = window // (NORMAL.pages + 1)
-    regions = [bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE) for _ in range(count)]
-    with pytest.raises(Refused):
+    bench.pool._addresses = Ranges(POOL_WINDOW, POOL_WINDOW + 3 * (NORMAL.pages + 1) * PAGE_SIZE)
+    regions = [bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE) for _ in range(3)]
+    with pytest.raises(Refused) as refused:
         bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE)
+    assert refused.value.status is ServiceStatus.OUT_OF_MEMORY
     bench.drive(bench.pool.discard(regions[1]))
     assert bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE).va == regions[1].va
 
@@ -221,6 +300,13 @@ def test_what_wraps_is_neither_shared_nor_taken_for_a_grant(extent: Extent) -> N
     with pytest.raises(Refused) as refused:
         bench.drive(bench.pool.promise(2**64))
     assert refused.value.status is ServiceStatus.BAD_GRANT
+
+
+def promise(bench: Bench, base: int, pages: int) -> None:
+    """What the normal world will grant next."""
+    for first in range(0, pages, PAGES_PER_CALL):
+        assert bench.smc(MEM_ALLOCATE.function, base + first * PAGE_SIZE, pages - first)[0] == Status.SUCCESS
+    bench.pool._rpc = lambda *_: bench_reply(base, pages)
 
 
 def bench_reply(base: int, pages: int) -> Flow[Registers]:

@@ -9,15 +9,27 @@ from emulator.gate import Arrival, Flow, Gate, Registers, Site, charge
 from emulator.world import World
 from emulator.world_port import WorldPort
 from monitor.abi import SECURE_DONE, SECURE_READY, SECURE_RPC, Pending
-from monitor.services.messages import Request, ServiceStatus
+from monitor.services.messages import Request, Service, ServiceStatus
 from sworld.errors import Refused
 from sworld.flexmem import Pool
 from sworld.kernel import SecureKernel
+from sworld.npu import NpuEngine
 from sworld.service import ModelService
 from tests.emulator.test_gate import FakeRegisters
 
 SYMBOLS = {name.value: 4 * index for index, name in enumerate([*Site, *Arrival])}
 ASK, REFUSE = 40, 41
+
+
+@dataclass
+class FakeNpu:
+    """Is given back when this world is left."""
+
+    is_to_leave: bool = True
+
+    def leaving(self) -> Flow[None]:
+        yield from charge(1)
+        self.is_to_leave = False
 
 
 @dataclass
@@ -146,3 +158,29 @@ def test_thread_goes_on_after_any_number_of_revocations() -> None:
     kernel.arrived(Arrival.RETURN)
     assert kernel.leave()[0] == SECURE_DONE.function
     assert kernel.log == [*["revocation"] * 3, "recall 0"]
+
+
+def test_service_that_is_interrupted_on_its_way_out_ends_with_its_own_results() -> None:
+    """Its results wait while the NPU is given back; whatever is answered above it is the answer to that call."""
+    kernel = booted()
+    kernel.npu = cast(NpuEngine, FakeNpu())
+    kernel.core.x[0], kernel.core.x[1] = Pending.NEW_CALL, REFUSE
+    kernel.arrived(Arrival.ENTRY)
+    assert kernel.core.pc == SYMBOLS[Site.BUSY.value]
+    for _ in range(2):
+        assert kernel.enter(REVOKED_MEANWHILE, REFUSE)[:2] == (SECURE_DONE.function, ServiceStatus.IN_USE)
+        assert kernel.enter(REVOKED_MEANWHILE, Service.POLL)[:2] == (SECURE_DONE.function, ServiceStatus.DONE)
+    kernel.arrived(Arrival.RETURN)
+    assert kernel.leave()[:3] == (SECURE_DONE.function, ServiceStatus.OLD_VERSION, 3)
+
+
+def test_what_is_still_to_do_below_is_done_after_a_revocation() -> None:
+    kernel = booted()
+    for register, value in {0: Pending.RECALL | Pending.NEW_CALL, 1: REFUSE, 6: 4}.items():
+        kernel.core.x[register] = value
+    kernel.arrived(Arrival.ENTRY)
+    assert kernel.core.pc == SYMBOLS[Site.BUSY.value]
+    kernel.enter(REVOKED_MEANWHILE)
+    kernel.arrived(Arrival.RETURN)
+    assert kernel.leave()[1:3] == (ServiceStatus.OLD_VERSION, 3)
+    assert kernel.log == ["revocation", "recall 4"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import itertools
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 
 from emulator.gate import ALL_ENTRIES, Action, Flow, Registers, Reply, Smc, Tlbi, Write
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE
@@ -17,6 +19,7 @@ from .monitor import MonitorModel
 from .normal import Normal
 
 T = TypeVar("T")
+Gap: TypeAlias = Callable[[int], None]
 NORMAL = Extent(DRAM_BASE, (LAYOUT.normal_end - DRAM_BASE) // PAGE_SIZE)
 
 
@@ -32,12 +35,14 @@ class Bench:
         self.pool = Pool(self.mapping, self.rpc, NORMAL)
         self._port = ModelPort(self.translation, lambda page: None, {})
 
-    def drive(self, flow: Flow[T]) -> T:
-        """Run a flow to its end. Raises what it raises."""
+    def drive(self, flow: Flow[T], gap: Gap = lambda number: None) -> T:
+        """Run a flow to its end; ``gap`` comes behind each of its steps. Raises what either raises."""
         reply: Reply = None
         try:
-            while True:
+            for number in itertools.count():
                 reply = self._perform(flow.send(reply))
+                gap(number)
+            raise AssertionError
         except StopIteration as end:
             result: T = end.value
             return result
