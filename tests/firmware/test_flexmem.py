@@ -21,6 +21,7 @@ WINDOW = 0x10_0000_0000  # of virtual addresses, where the secure kernel maps Fl
 NS = 1 << 5
 NORMAL_DATA = 1 | 1 << 2 | 3 << 8 | 1 << 10 | 3 << 53  # a block: attribute 1, inner shareable, AF, never executed
 SYNCHRONOUS_EXTERNAL = 0x10
+PSTATE = 33  # of `core.x`
 
 
 @pytest.fixture
@@ -131,6 +132,15 @@ def test_owed_is_at_most_what_there_is_and_each_return_lowers_it(phone: Phone) -
     assert phone.registers(7) == [Pending.NEW_CALL, 0, 0, 0, 0, 0, 0]
 
 
+def test_declined_pages_are_paid(phone: Phone) -> None:
+    phone.call(abi.MEM_ALLOCATE, PAGE, 4)
+    assert phone.call(abi.MEM_RECALL, 2, abi.MINIMUM_DEADLINE)["owed"] == 2
+    assert phone.status(abi.MEM_DECLINE, PAGE, 1) == 0
+    phone.enter(World.NORMAL)
+    phone.enter(World.SECURE)
+    assert phone.core.x[6] == 1
+
+
 def test_force_waits_for_the_deadline_and_takes_no_more_than_is_owed(phone: Phone) -> None:
     phone.lock(PAGE, 4)
     deadline = phone.call(abi.MEM_RECALL, 2, abi.MINIMUM_DEADLINE)["deadline"]
@@ -204,6 +214,31 @@ def test_results_and_arguments_pass_between_the_worlds(phone: Phone) -> None:
     assert phone.registers(7) == [Pending.RPC_REPLY, 31, 32, 33, 34, 35, 0]
     assert phone.smc(abi.SECURE_DONE.function, 41, 42, 43, 44, 45, 46) == "arrive_return"
     assert phone.registers(8) == [Status.SUCCESS, 41, 42, 43, 44, 45, 0, 0]
+
+
+def test_entry_begins_masked_and_on_its_own_stack(phone: Phone) -> None:
+    """In whatever state the secure world has left."""
+    el1t_unmasked_with_flags, el1h_masked = 0xF000_0004, 0x3C5
+    phone.enter(World.SECURE)
+    phone.core.x[PSTATE] = el1t_unmasked_with_flags
+    phone.enter(World.NORMAL)
+    phone.enter(World.SECURE)
+    assert phone.core.x[PSTATE] == el1h_masked
+
+
+@pytest.mark.parametrize("operand", [WINDOW >> 12, (1 << 64) - 1], ids=["one page", "everything"])
+def test_secure_worlds_invalidation_reaches_its_tlb(phone: Phone, operand: int) -> None:
+    phone.lock()
+    phone.enter(World.SECURE)
+    port, entry = phone.machine.port(World.SECURE), phone.gate("gate_tables") + (WINDOW >> 30) * 8
+    port.store(entry, 8, DRAM_BASE | NORMAL_DATA | NS)
+    port.load(WINDOW + PAGE - DRAM_BASE, 8)
+    port.store(entry, 8, 0)
+    port.load(WINDOW + PAGE - DRAM_BASE, 8)  # by its TLB
+    phone.core.x[0], phone.core.pc = operand, phone.gate("gate_tlbi")
+    assert phone.run() == "arrive_return"
+    with pytest.raises(PortAbort, match="data abort"):
+        port.load(WINDOW + PAGE - DRAM_BASE, 8)
 
 
 @pytest.mark.parametrize("non_secure", [True, False])

@@ -8,13 +8,14 @@ import pytest
 
 from emulator.devices.smmu_structures import Opcode
 from emulator.events import Event, EventKind
-from emulator.memory_map import MIB, NPU0, PAGE_SIZE, StreamId
+from emulator.memory_map import GIC_DISTRIBUTOR, MIB, NPU0, PAGE_SIZE, StreamId
 from emulator.world import World
 from monitor import abi
 from monitor.abi import Call, Pending, Status
 from monitor.memory import CarveOut
 from monitor.view import read_reverse_table, read_stage2
 
+from .gic import GICD_ISACTIVER, GICD_ISPENDR, NPU_LINE, is_over
 from .npu import (
     CLOCK,
     EVERY_PAGE,
@@ -27,6 +28,7 @@ from .npu import (
     start_job,
 )
 from .phone import NEVER, PAGE, STATUS_MASK, Phone
+from .test_preemption import GICD_ISENABLER, load, store
 
 IOVA = 0x10_0000
 NPU_SPACE = 64 * MIB  # as much as there is DRAM
@@ -208,13 +210,42 @@ def test_registers_go_at_once_and_streams_when_the_normal_job_is_over(phone: Pho
 
 
 def test_job_that_does_not_end_is_aborted_after_the_drain(phone: Phone) -> None:
-    draining(phone)
-    polls = 1
-    while phone.status(abi.NPU_ACQUIRE) == Status.BUSY:
+    """Its core has lost its clock."""
+    power_on(phone)
+    start_job(phone, PAGE)
+    assert phone.probe("probe_write_word", CLOCK, 0) == "registers_done"
+    polls = [phone.status(abi.NPU_ACQUIRE)]
+    while polls[-1] == Status.BUSY and len(polls) <= 8:
         phone.wait(abi.NPU_DRAIN_TICKS // 8)
-        polls += 1
-    assert polls <= 10
+        polls.append(phone.status(abi.NPU_ACQUIRE))
+    assert polls == [Status.BUSY] * 8 + [Status.SUCCESS]
     assert phone.status(abi.NPU_ACQUIRE) == Status.WRONG_STATE  # it is secure
+
+
+def test_driver_is_not_called_while_the_normal_job_drains(phone: Phone) -> None:
+    draining(phone)
+    assert phone.call(abi.DRIVER_CALL) == {"status": Status.WRONG_STATE}
+    assert phone.core.world is World.SECURE
+
+
+NPU_WORD = GIC_DISTRIBUTOR.base + NPU_LINE // 32 * 4  # of an array with a bit for each interrupt, at its offset
+
+
+def test_switch_leaves_the_interrupts_enabled_that_the_normal_world_had(phone: Phone) -> None:
+    second = 1 << (NPU_LINE + 1) % 32
+    store(phone, NPU_WORD + GICD_ISENABLER, second)
+    acquire(phone)
+    assert load(phone, NPU_WORD + GICD_ISENABLER) == 0
+    assert phone.status(abi.NPU_RELEASE) == Status.SUCCESS
+    assert load(phone, NPU_WORD + GICD_ISENABLER) == second
+
+
+@pytest.mark.parametrize("array", [GICD_ISPENDR, GICD_ISACTIVER], ids=["pending", "active"])
+def test_what_the_normal_world_has_made_of_an_interrupt_ends_at_the_switch(phone: Phone, array: int) -> None:
+    store(phone, NPU_WORD + array, 1 << NPU_LINE % 32)
+    acquire(phone)
+    assert is_over(phone, NPU_LINE)
+    assert pending(phone) == Pending.NEW_CALL
 
 
 def test_release_before_the_drain_has_ended_leaves_the_normal_job_alone(phone: Phone) -> None:

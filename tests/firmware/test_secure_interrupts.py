@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from emulator.memory_map import NPU0
+from emulator.memory_map import NPU0, Window
 from emulator.world import World
 from monitor import abi
 from monitor.abi import Pending
 
-from .npu import BASE_ADDRESS, CLOCK, LONGEST, OPERATION_ENABLE, POWER, REGISTER_AMOUNTS, TASK_CON
+from .npu import BASE_ADDRESS, CLOCK, CORES, LONGEST, OPERATION_ENABLE, POWER, REGISTER_AMOUNTS, TASK_CON
 from .phone import PAGE, Phone
 from .test_driver_context import STR, enter, execute, leave
 from .test_npu_switch import pending
@@ -36,11 +36,11 @@ def phone() -> Iterator[Phone]:
     phone.machine.close()
 
 
-def start(phone: Phone) -> None:
+def start(phone: Phone, core: Window = NPU0) -> None:
     enter(phone)
     for address, value in (
-        (POWER, 7), (CLOCK, 7), (NPU0.base + INTERRUPT_MASK, EVERY), (NPU0.base + BASE_ADDRESS, IOVA),
-        (NPU0.base + REGISTER_AMOUNTS, LONGEST), (NPU0.base + TASK_CON, 1), (NPU0.base + OPERATION_ENABLE, 1),
+        (POWER, 7), (CLOCK, 7), (core.base + INTERRUPT_MASK, EVERY), (core.base + BASE_ADDRESS, IOVA),
+        (core.base + REGISTER_AMOUNTS, LONGEST), (core.base + TASK_CON, 1), (core.base + OPERATION_ENABLE, 1),
     ):  # fmt: skip
         assert execute(phone, STR, address, value) == "arrive_return"
     leave(phone)
@@ -50,7 +50,8 @@ def start(phone: Phone) -> None:
 def clear(phone: Phone) -> None:
     """The driver's handler."""
     enter(phone)
-    execute(phone, STR, NPU0.base + INTERRUPT_CLEAR, EVERY)
+    for core in CORES:
+        execute(phone, STR, core.base + INTERRUPT_CLEAR, EVERY)
     leave(phone)
 
 
@@ -84,6 +85,22 @@ def test_each_job_interrupts_anew(phone: Phone) -> None:
         clear(phone)
         assert Pending.FIQ not in pending(phone)
         start(phone)
+
+
+@pytest.mark.parametrize("core", CORES[1:], ids=["second", "third"])
+def test_jobs_of_two_cores_interrupt_and_each_of_them_anew(phone: Phone, core: Window) -> None:
+    start(phone, core)
+    phone.enter(World.NORMAL)
+    phone.wait(TICKS)
+    assert fiqs(phone) == 2
+    clear(phone)
+    for again in (core, NPU0):
+        start(phone, again)
+        phone.enter(World.NORMAL)
+        phone.wait(TICKS)
+        assert Pending.FIQ in pending(phone)
+        clear(phone)
+        assert Pending.FIQ not in pending(phone)
 
 
 def by_release(phone: Phone) -> None:
