@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from emulator.events import EventKind
-from emulator.memory_map import COUNTER_HZ, DRAM_BASE, DRIVER_BYTES, GIB, MIB, NORMAL_IMAGE_BASE, PAGE_SIZE, Nsaid
+from emulator.memory_map import (
+    COUNTER_HZ,
+    DRAM_BASE,
+    DRIVER_BYTES,
+    GIB,
+    MIB,
+    NORMAL_IMAGE_BASE,
+    PAGE_SIZE,
+    PROBE_IMAGE_BASE,
+    Nsaid,
+)
 from emulator.native import lib
 from emulator.world import World
 from emulator.world_port import PortAbort
@@ -169,6 +179,31 @@ def test_el2_stub_gives_the_abort_to_the_guest() -> None:
         assert core.read_sysreg("FAR_EL1") == address
         assert core.read_sysreg("SPSR_EL1") & 0xF == 0x5
         assert phone.registers(31) == [address, 7, *before[2:]]
+
+
+PSTATE = 33  # of `core.x`
+FROM = {  # PSTATE with flags and nothing masked, offset of the vector, exception class
+    "EL0": (0x6000_0000, 0x400, 0x24),
+    "EL1 on SP_EL0": (0x6000_0004, 0x000, 0x25),
+    "EL1": (0x6000_0005, 0x200, 0x25),
+}
+
+
+@pytest.mark.parametrize("origin", FROM)
+def test_el2_stub_enters_the_guest_as_an_abort_of_its_own_would(origin: str) -> None:
+    """At the vector of where it came from, masked; it goes back to the state it was in. Without a stage 1, for EL0."""
+    state, offset, exception_class = FROM[origin]
+    phone = Phone().boot()
+    core = phone.core
+    load = PROBE_IMAGE_BASE + phone.images.probe.symbols["probe_read"]
+    core.write_sysreg("SCTLR_EL1", core.read_sysreg("SCTLR_EL1") & ~1)
+    core.x[0], core.x[PSTATE], core.pc = phone.layout.secure_base, state, load
+    phone.machine.run(phone.machine.instructions + 1)
+    while core.level == 2:
+        phone.machine.run(phone.machine.instructions + 1)
+    assert (core.pc, core.pstate) == (core.read_sysreg("VBAR_EL1") + offset, 0x3C5)
+    assert core.read_sysreg("ESR_EL1") == exception_class << 26 | 1 << 25 | 0x10
+    assert (core.read_sysreg("ELR_EL1"), core.read_sysreg("SPSR_EL1")) == (load, state)
 
 
 def test_load_that_is_denied_at_el3_is_a_panic_by_name() -> None:
