@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -23,9 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.mutants.patches import ROOT, Mutant, PatchError, select
 
 CAUGHT, ESCAPED = "caught", "ESCAPED"
+FIRMWARE = "firmware/"
 BUILD = ("-m", "firmware.build")
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=no", "-rfE")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=line", "-rfE")
 SOME_FAILED = 1  # pytest's exit status; others say that it did not come to run them
+# Fail a test though nothing has gone wrong in the machine: images that do not fit, a variable that is optimised away.
+NOT_THE_MACHINE = ("StaleBuildError", "KeyError")
 LIMIT_S = 900  # of one command; a test has a shorter one of its own, which counts as a failure
 UNBROKEN_LINE = 220  # columns of a table that goes to a file
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
@@ -127,24 +131,28 @@ def _judge(mutant: Mutant) -> Outcome:
 
 
 def _notice(mutant: Mutant, tree: Path) -> str:
-    if mutant.path.startswith("firmware/") and _run(tree, *BUILD).returncode:
+    if mutant.path.startswith(FIRMWARE) and _run(tree, *BUILD).returncode:
         return f"{ESCAPED}: does not build"
     if mutant.attack:
         return CAUGHT if _got_through(tree, [mutant.attack]) else ESCAPED
     ran = _run(tree, *PYTEST, mutant.catcher)
-    if ran.returncode == SOME_FAILED and "StaleBuildError" not in ran.stdout:
-        return CAUGHT
-    return ESCAPED if ran.returncode in (0, SOME_FAILED) else f"{ESCAPED}: pytest ends with status {ran.returncode}"
+    if ran.returncode not in (0, SOME_FAILED):
+        return f"{ESCAPED}: pytest ends with status {ran.returncode}"
+    other = [error for error in NOT_THE_MACHINE if mutant.path.startswith(FIRMWARE) and error in ran.stdout]
+    return f"{ESCAPED}: {other[0]}" if other else CAUGHT if ran.returncode else ESCAPED
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=UNBROKEN_LINE)
-    table = Table("mutant", "what goes wrong", "caught by", "s", "", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("mutant", "what goes wrong", "caught by", "s", ""):
+        table.add_column(column, overflow="fold")
     for one in outcomes:
         style = "green" if one.outcome == CAUGHT else "bold red"
-        table.add_row(one.mutant, one.what, one.caught_by, f"{one.seconds:.1f}", f"[{style}]{one.outcome}[/{style}]")
+        words = (one.mutant, one.what, one.caught_by, f"{one.seconds:.1f}")
+        table.add_row(*map(escape, words), f"[{style}]{escape(one.outcome)}[/{style}]")
     console.print(table)
     console.print(f"{sum(one.outcome == CAUGHT for one in outcomes)} of {len(outcomes)} planted defects caught")
 

@@ -246,6 +246,24 @@ def test_store_that_is_denied_at_el3_is_a_panic_by_name() -> None:
     assert phone.board.uart1.output.splitlines()[-1].endswith(b"panic: a store of EL3 was refused (SError)")
 
 
+EL1H_TAKES_SERRORS = 0x2C5
+
+
+def test_serror_that_was_the_callers_own_stays_pending_for_it() -> None:
+    """Normal memory made read-only behind the monitor's back, and whole again before the call."""
+    phone = Phone().boot()
+    tzasc, access = phone.board.tzasc, phone.board.tzasc.REGION_ID_ACCESS
+    before = access.at(1).value
+    phone.machine.excused = {"tzasc_has_three_regions"}
+    tzasc.write(access.register.at(1), 4, before & 0xFFFF, secure=True)
+    phone.probe("probe_write", PAGE, 1)
+    tzasc.write(access.register.at(1), 4, before, secure=True)
+    phone.machine.excused = set()
+    assert phone.call(abi.FLEX_VERSION)["version"] == abi.VERSION_MAJOR << 16
+    phone.core.x[PSTATE], phone.core.pc = EL1H_TAKES_SERRORS, phone.gate("gate_idle")
+    assert phone.run() == "arrive_serror"
+
+
 def test_counter_frequency_is_the_platforms() -> None:
     phone = Phone().boot()
     frequency = lib.core_read_sysreg(phone.machine.native, 3, 3, 14, 0, 0)

@@ -114,6 +114,13 @@ def test_ready_is_said_once_and_with_an_aligned_entry() -> None:
     assert phone.in_driver
 
 
+def test_fault_while_it_boots_is_a_panic_by_name() -> None:
+    phone = Phone()
+    assert phone.run() == "arrive_boot"
+    assert execute(phone, LDR, PAGE) == "monitor_halted"
+    assert phone.board.uart1.output.endswith(b"monitor: panic: driver: the driver context faults while it boots\n")
+
+
 def test_it_is_not_entered_while_the_npu_is_the_normal_worlds(phone: Phone) -> None:
     assert phone.status(abi.NPU_RELEASE) == Status.SUCCESS
     assert phone.call(abi.DRIVER_CALL) == {"status": Status.WRONG_STATE}

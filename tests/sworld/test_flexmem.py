@@ -13,6 +13,7 @@ from monitor.abi import MEM_ALLOCATE, PAGES_PER_CALL, PageState
 from monitor.services.messages import Request, ServiceStatus
 from sworld.errors import Refused
 from sworld.extent import Extent
+from sworld.flexmem import Grant
 from sworld.mapping import POOL_WINDOW, WINDOW_END, Mapping
 from sworld.region import Kind, Region
 
@@ -316,3 +317,21 @@ def test_grant_that_cannot_be_locked_leaves_the_pool() -> None:
         bench.drive(bench.pool.back(region, 2))
     assert (refused.value.status, refused.value.detail) == (ServiceStatus.BAD_GRANT, FREE)
     assert bench.pool.state.grants == []
+
+
+def test_grant_that_loses_a_page_while_it_is_locked_backs_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of it would be at other addresses than it was loaded for."""
+    bench = Bench()
+    region = bench.pool.reserve(Kind.WEIGHTS, "weights", 3 * PAGE_SIZE)
+    grant, lock = bench.drive(bench.pool.promise(3)), bench.pool._lock
+
+    def lock_and_lose(grant: Grant) -> Flow[None]:
+        yield from lock(grant)
+        bench.force(grant.extent.base)
+        yield from bench.pool.acknowledge_revoked()
+
+    monkeypatch.setattr(bench.pool, "_lock", lock_and_lose)
+    bench.drive(bench.pool.keep(grant, region, region.generation))
+    assert region.frames == []
+    assert sorted(bench.pool.state.free) == [grant.extent.base + PAGE_SIZE, grant.extent.base + 2 * PAGE_SIZE]
+    consistent(bench)

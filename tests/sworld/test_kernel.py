@@ -144,5 +144,5 @@ def test_thread_goes_on_after_any_number_of_revocations() -> None:
     for _ in range(3):
         assert kernel.enter(REVOKED_MEANWHILE)[0] == SECURE_DONE.function
     kernel.arrived(Arrival.RETURN)
-    assert kernel.leave()[0] == SECURE_DONE.function
+    assert kernel.leave() == (SECURE_DONE.function, 0, 0, 0, 0, 0)  # with nothing of what a revocation has said
     assert kernel.log == [*["revocation"] * 3, "recall 0"]
