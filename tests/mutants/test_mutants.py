@@ -9,11 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nworld.attacks import ATTACKS
+from scripts import mutants as command
 
 from .patches import FOLDER, ROOT, SUFFIX, Mutant, PatchError, all_mutants, read, select
 
@@ -105,3 +107,45 @@ def test_selection_is_by_name_or_area() -> None:
     assert select([first.area]) == [mutant for mutant in MUTANTS if mutant.area == first.area]
     with pytest.raises(PatchError, match="no planted defect or area 'nothing'"):
         select(["nothing"])
+
+
+def test_command_refuses_what_is_no_defect_in_one_line() -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "scripts/mutants.py", "nothing"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[-1].startswith("Error: there is no planted defect or area 'nothing'")
+
+
+IN_FIRMWARE = Mutant("area/name", "What.", "tests/x.py::test_y", "firmware/x.c", (), (), 1)
+IN_SWORLD = replace(IN_FIRMWARE, path="sworld/x.py")
+BY_ATTACK = replace(IN_SWORLD, catcher="flexserve attack allocate-twice")
+ONE_ATTACK = '{"attacks": [{"name": "allocate-twice", "blocked": %s}]}'
+
+
+@pytest.mark.parametrize(
+    ("mutant", "runs", "outcome"),
+    [
+        (IN_FIRMWARE, [(0, ""), (1, "AssertionError")], "caught"),
+        (IN_FIRMWARE, [(0, ""), (0, "")], "ESCAPED"),
+        (IN_FIRMWARE, [(1, "")], "ESCAPED: does not build"),
+        (IN_FIRMWARE, [(0, ""), (1, "StaleBuildError: of other sources")], "ESCAPED: StaleBuildError"),
+        (IN_FIRMWARE, [(0, ""), (1, "KeyError: 'a variable'")], "ESCAPED: KeyError"),
+        (IN_SWORLD, [(1, "KeyError: 3")], "caught"),
+        *((IN_SWORLD, [(status, "")], f"ESCAPED: pytest ends with status {status}") for status in (2, 3, 4, 5)),
+        (BY_ATTACK, [(1, ONE_ATTACK % "false")], "caught"),
+        (BY_ATTACK, [(0, ONE_ATTACK % "true")], "ESCAPED"),
+    ],
+)
+def test_command_takes_for_caught_what_the_machine_has_shown(
+    mutant: Mutant, runs: list[tuple[int, str]], outcome: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left = iter(runs)
+
+    def run(*_: object) -> subprocess.CompletedProcess[str]:
+        status, said = next(left)
+        return subprocess.CompletedProcess((), status, said, "")
+
+    monkeypatch.setattr(command, "_run", run)
+    assert command._notice(mutant, tmp_path) == outcome
+    assert list(left) == []
