@@ -48,6 +48,15 @@ def test_lock_invalidates_each_page_of_the_window_in_the_smmu_with_one_sync(phon
     assert [high & ~0xFFF for _, high in commands[:5]] == [PAGE + index * PAGE_SIZE for index in range(5)]
 
 
+def test_locks_are_done_when_the_smmus_command_queue_has_wrapped(phone: Phone) -> None:
+    """It has 256 places: of five windows, the last ones find it at its beginning again."""
+    phone.machine.events.listen((EventKind.SMMU_COMMAND,), phone.events.append)
+    for first in range(0, 5 * abi.PAGES_PER_CALL, abi.PAGES_PER_CALL):
+        phone.lock(PAGE + first * PAGE_SIZE, abi.PAGES_PER_CALL)
+    commands = [event.args[0] & 0xFF for event in phone.events if event.kind is EventKind.SMMU_COMMAND]
+    assert commands == 5 * ([TLBI_S2_IPA] * abi.PAGES_PER_CALL + [SYNC])
+
+
 def test_reclaimed_page_holds_only_zeros_and_is_reachable(phone: Phone) -> None:
     phone.lock(PAGE, 2)
     phone.call(abi.MEM_RELEASE, PAGE, 2)
