@@ -13,7 +13,7 @@ from .scenes import DRIVER, NORMAL, SECURE, Scene, locked, secure_npu
 
 UPPER_HALF = 0xFFFF_FFFF_FFFF_0000  # what TTBR1_EL1 maps
 MMU_OFF = 0x30D0_0800  # SCTLR_EL1: its bits that are one
-EL0_MASKED = 0x3C0  # SPSR_EL1
+EL0_MASKED = 0x8000_03C0  # SPSR_EL1, with a flag
 LOAD, STORE, CALL = 0xF940_0000, 0xF900_0001, 0xD63F_0000  # ldr x0, [x0]; str x1, [x0]; blr x0
 SPSEL_0 = 0xD500_40BF  # msr spsel, #0
 ERET = 0xD69F_03E0

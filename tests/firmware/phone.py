@@ -32,6 +32,7 @@ PAGE = NORMAL_IMAGE_END + 4 * MIB  # some page that is free for tests
 NEVER = 1_000_000_000  # instructions that nothing here needs
 ROOM = PAGE + 3 * MIB  # for code of the normal world
 BRANCH = 0x1400_0000
+PSTATE = 33  # of `core.x`
 STATUS_MASK = (1 << 64) - 1
 
 

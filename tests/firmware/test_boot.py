@@ -5,13 +5,24 @@ from __future__ import annotations
 import pytest
 
 from emulator.events import EventKind
-from emulator.memory_map import COUNTER_HZ, DRAM_BASE, GIB, MIB, NORMAL_IMAGE_BASE, PAGE_SIZE, Nsaid
+from emulator.memory_map import (
+    COUNTER_HZ,
+    DRAM_BASE,
+    DRIVER_BYTES,
+    GIB,
+    MIB,
+    NORMAL_IMAGE_BASE,
+    PAGE_SIZE,
+    Nsaid,
+)
 from emulator.native import lib
 from emulator.world import World
+from emulator.world_port import PortAbort
 from monitor import abi
 from monitor.abi import PageState, Region
 
-from .phone import PAGE, Phone
+from .npu import CLOCK
+from .phone import PAGE, PSTATE, Phone
 
 
 def test_boot_reaches_the_driver_context_and_both_worlds() -> None:
@@ -41,6 +52,46 @@ def test_touches_declared_registers_only() -> None:
     phone.machine.events.listen((EventKind.UNDECLARED, EventKind.DENIED), phone.events.append)
     assert phone.run() == "arrive_boot"
     assert phone.events == []
+
+
+def test_each_context_is_told_its_memory_and_its_number() -> None:
+    """Secure DRAM ends, for the secure kernel, where the monitor's two tables begin."""
+    phone = Phone()
+    layout = phone.layout
+    assert phone.run() == "arrive_boot" and phone.in_driver
+    assert phone.registers(2) == [layout.driver_base, layout.driver_base + DRIVER_BYTES]
+    phone.smc(abi.DRIVER_READY.function, phone.gate("arrive_entry"))
+    assert phone.registers(2) == [layout.secure_base, layout.secure_end]
+    phone.smc(abi.SECURE_READY.function, phone.gate("arrive_entry"), phone.gate("arrive_revocation"))
+    assert phone.registers(2) == [DRAM_BASE, layout.normal_end]
+
+
+def test_boot_trusts_nothing_that_power_on_has_left_in_memory() -> None:
+    """The monitor's variables, its tables in the carve-out and behind secure DRAM: every rule holds all the same."""
+    phone = Phone()
+    symbols, layout = phone.images.monitor.symbols, phone.layout
+    valid_entries = 0x43
+    for base, end in (
+        (symbols["__bss_start"], symbols["__panic_stack_end"]),
+        (layout.carve_out_base, layout.driver_base),
+        (layout.driver_base + DRIVER_BYTES, layout.secure_base),
+        (layout.secure_end, layout.end),
+    ):
+        phone.machine.write_physical(base, bytes([valid_entries]) * (end - base))
+    phone.boot()
+
+
+LEFT_BY_A_RESET = {"CNTHP_CVAL_EL2": 0, "CNTHP_CTL_EL2": 1, "CNTVOFF_EL2": 1, "HSTR_EL2": 1 << 5, "MDCR_EL2": 1 << 9}
+
+
+def test_boot_trusts_nothing_that_a_reset_has_left_in_registers() -> None:
+    """What EL2 would trap, shift or time, and a device that is open to the normal world: as after any boot."""
+    phone = Phone()
+    for name, value in LEFT_BY_A_RESET.items():
+        phone.core.write_sysreg(name, value)
+    tzpc = phone.board.tzpc
+    tzpc.write(tzpc.DECPROT_SET.register.at(0), 4, 0xFF, secure=True)
+    phone.boot()
 
 
 def test_secure_timer_that_a_reset_has_left_on_interrupts_nobody() -> None:
@@ -97,6 +148,24 @@ def test_stage_2_maps_exactly_normal_dram_and_two_devices() -> None:
             assert stopped == ("registers_done" if allowed else "arrive_sync"), f"{routine} {address:#x}"
 
 
+WXN = 1 << 19
+
+
+def test_secure_worlds_own_tables_have_its_memory_alone() -> None:
+    """Not the monitor's two tables behind it; the NPU's registers to look at; nothing that is written is executed."""
+    phone = Phone().boot()
+    phone.enter(World.SECURE)
+    port, layout = phone.machine.port(World.SECURE), phone.layout
+    port.load(layout.secure_end - 8, 8)
+    for table in (layout.secure_end, layout.ownership_base):
+        with pytest.raises(PortAbort, match="data abort"):
+            port.load(table, 8)
+    port.load(CLOCK, 4)
+    with pytest.raises(PortAbort, match="data abort"):
+        port.store(CLOCK, 4, 0)
+    assert phone.core.read_sysreg("SCTLR_EL1") & WXN
+
+
 def test_el2_stub_gives_the_abort_to_the_guest() -> None:
     """As an external abort of its own level, with FAR and WnR kept, and every register as it was."""
     phone = Phone().boot()
@@ -133,9 +202,10 @@ def test_smmu_that_does_not_answer_is_a_panic_by_name() -> None:
     assert phone.board.uart1.output.endswith(b"monitor: panic: smmu: the command queue does not drain\n")
 
 
-def test_wrong_dram_size_is_a_panic_by_name() -> None:
+@pytest.mark.parametrize("dram_bytes", [62 * MIB, 65 * MIB, 16 * GIB + 2 * MIB], ids=["small", "odd", "large"])
+def test_wrong_dram_size_is_a_panic_by_name(dram_bytes: int) -> None:
     phone = Phone()
-    phone.board.trusted.DRAM_PAGES.value = 513
+    phone.board.trusted.DRAM_PAGES.value = dram_bytes // PAGE_SIZE
     assert phone.run() == "monitor_halted"
     assert b"panic: boot: DRAM is not 64 MiB to 16 GiB in steps of 2 MiB" in phone.board.uart1.output
 
@@ -148,6 +218,24 @@ def test_store_that_is_denied_at_el3_is_a_panic_by_name() -> None:
     phone.board.tzasc.write(attributes.register.at(3), 4, secure_read_only, secure=True)
     assert phone.smc(abi.MEM_ALLOCATE.function, PAGE, 1) == "monitor_halted"
     assert phone.board.uart1.output.splitlines()[-1].endswith(b"panic: a store of EL3 was refused (SError)")
+
+
+EL1H_TAKES_SERRORS = 0x2C5
+
+
+def test_serror_that_was_the_callers_own_stays_pending_for_it() -> None:
+    """Normal memory made read-only behind the monitor's back, and whole again before the call."""
+    phone = Phone().boot()
+    tzasc, access = phone.board.tzasc, phone.board.tzasc.REGION_ID_ACCESS
+    before = access.at(1).value
+    phone.machine.excused = {"tzasc_has_three_regions"}
+    tzasc.write(access.register.at(1), 4, before & 0xFFFF, secure=True)
+    phone.probe("probe_write", PAGE, 1)
+    tzasc.write(access.register.at(1), 4, before, secure=True)
+    phone.machine.excused = set()
+    assert phone.call(abi.FLEX_VERSION)["version"] == abi.VERSION_MAJOR << 16
+    phone.core.x[PSTATE], phone.core.pc = EL1H_TAKES_SERRORS, phone.gate("gate_idle")
+    assert phone.run() == "arrive_serror"
 
 
 def test_counter_frequency_is_the_platforms() -> None:

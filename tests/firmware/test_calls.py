@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from emulator.memory_map import DRAM_BASE, MIB, PAGE_SIZE
+from emulator.memory_map import DRAM_BASE, MIB, PAGE_SIZE, DramLayout
 from emulator.world import World
 from monitor import abi
 from monitor.abi import STATUSES, Call, PageState, PsciStatus, Status
@@ -18,6 +18,7 @@ from .test_preemption import TIMER
 
 SECURE_DRAM = DRAM_BASE + 64 * MIB - PAGE_SIZE
 LAST_PAGE = (1 << 64) - PAGE_SIZE
+NORMAL_END = DramLayout(64 * MIB).normal_end
 ELSEWHERE = ("NPU_", "DRIVER_")  # test_npu_switch.py, test_driver_context.py
 
 
@@ -130,6 +131,8 @@ EXTENT_FAILURES: tuple[tuple[Status, tuple[int, ...]], ...] = (
     (Status.DENIED, (SECURE_DRAM, 1)),
     (Status.DENIED, (DRAM_BASE + 64 * MIB, 1)),
     (Status.DENIED, (DRAM_BASE, 64 * MIB // PAGE_SIZE)),
+    # The window alone would be the normal world's.
+    (Status.DENIED, (NORMAL_END - abi.PAGES_PER_CALL * PAGE_SIZE, abi.PAGES_PER_CALL + 1)),
 )
 ON_EXTENTS = (*MOVES, abi.MEM_ACK_REVOKED)
 
@@ -166,6 +169,7 @@ FAILURES: list[tuple[Call, Status | PsciStatus, Prepare, tuple[int, ...]]] = [
     *((abi.MEM_RECLAIM, Status.DENIED, due, (PAGE, pages, abi.FORCE)) for pages in WRAPPING),
     (abi.MEM_RECLAIM, Status.DENIED, due, (LAST_PAGE, 1, abi.FORCE)),
     (abi.MEM_NEXT_RELEASED, Status.INVALID_PARAMETER, nothing, (64 * MIB // PAGE_SIZE,)),
+    (abi.MEM_NEXT_RELEASED, Status.INVALID_PARAMETER, nothing, ((NORMAL_END - DRAM_BASE) // PAGE_SIZE,)),
     (abi.MEM_NEXT_REVOKED, Status.INVALID_PARAMETER, nothing, (STATUS_MASK,)),
     (abi.MEM_ACK_REVOKED, Status.WRONG_STATE, nothing, (PAGE, 1)),
     (abi.SECURE_CALL, Status.BUSY, interrupted, (1,)),
@@ -206,7 +210,8 @@ def test_secure_world_cannot_leave_before_it_is_ready() -> None:
     phone = Phone().boot_driver()
     for call in (abi.SECURE_DONE, abi.SECURE_RPC):
         assert phone.status(call, by=World.SECURE) == Status.WRONG_STATE
-    assert phone.status(abi.SECURE_READY, 2, 0, by=World.SECURE) == Status.INVALID_PARAMETER
+    for entries in ((2, 0), (0, 2)):
+        assert phone.status(abi.SECURE_READY, *entries, by=World.SECURE) == Status.INVALID_PARAMETER
     assert phone.core.world is World.SECURE
 
 

@@ -30,6 +30,7 @@ from .phone import PAGE, Phone
 MESSAGE = (11, 12, 13, 14, 15)
 EL2_KEPT = ("HCR_EL2", "VTCR_EL2", "VBAR_EL2", "CNTHCTL_EL2", "SCTLR_EL2", "CPTR_EL2")
 LDR, STR, BLR = 0xB940_0000, 0xB900_0001, 0xD63F_0000  # ldr w0, [x0]; str w1, [x0]; blr x0
+SET_FPCR, SET_FPSR, GET_FPCR, GET_FPSR = 0xD51B_4401, 0xD51B_4421, 0xD53B_4400, 0xD53B_4420  # from x1, to x0
 
 
 @pytest.fixture
@@ -107,6 +108,13 @@ def test_ready_is_said_once_and_with_an_aligned_entry() -> None:
     assert phone.smc(abi.DRIVER_READY.function, phone.gate("arrive_entry")) == "arrive_return"
     assert abi.signed(phone.registers(1)[0]) == Status.WRONG_STATE
     assert phone.in_driver
+
+
+def test_fault_while_it_boots_is_a_panic_by_name() -> None:
+    phone = Phone()
+    assert phone.run() == "arrive_boot"
+    assert execute(phone, LDR, PAGE) == "monitor_halted"
+    assert phone.board.uart1.output.endswith(b"monitor: panic: driver: the driver context faults while it boots\n")
 
 
 def test_it_is_not_entered_while_the_npu_is_the_normal_worlds(phone: Phone) -> None:
@@ -324,12 +332,17 @@ def test_after_a_fault_its_registers_are_those_of_its_boot(phone: Phone) -> None
     before = [phone.core.read_sysreg(name) for name in names]
     phone.core.write_sysreg("TPIDR_EL1", 0xBAD)
     phone.core.write_sysreg("CONTEXTIDR_EL1", 0xBAD)
-    phone.core.write_vector(7, 0xBAD)
+    phone.core.write_vector(7, 0xBAD << 64 | 0xBAD)
+    for instruction, value in ((SET_FPCR, 1 << 22), (SET_FPSR, 1)):  # another rounding mode, an exception
+        execute(phone, instruction, 0, value)
     execute(phone, LDR, PAGE)
     assert phone.core.world is World.SECURE
     enter(phone)
     assert [phone.core.read_sysreg(name) for name in names] == before
     assert phone.core.read_vector(7) == 0
+    for instruction in (GET_FPCR, GET_FPSR):
+        execute(phone, instruction, 0)
+        assert phone.registers(1) == [0]
 
 
 def test_fault_leaves_both_worlds_as_they_were(phone: Phone) -> None:

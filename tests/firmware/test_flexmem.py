@@ -13,7 +13,7 @@ from emulator.world_port import PortAbort
 from monitor import abi
 from monitor.abi import PageState, Pending, Status
 
-from .phone import PAGE, Phone
+from .phone import PAGE, PSTATE, Phone
 
 RETURN = 0xD65F_03C0  # RET, as code of a page
 SYNC, TLBI_S2_IPA = 0x46, 0x2A
@@ -45,6 +45,15 @@ def test_lock_invalidates_each_page_of_the_window_in_the_smmu_with_one_sync(phon
     commands = [(event.args[0], event.args[1]) for event in phone.events if event.kind is EventKind.SMMU_COMMAND]
     assert [low & 0xFF for low, _ in commands] == [TLBI_S2_IPA] * 5 + [SYNC]
     assert [high & ~0xFFF for _, high in commands[:5]] == [PAGE + index * PAGE_SIZE for index in range(5)]
+
+
+def test_locks_are_done_when_the_smmus_command_queue_has_wrapped(phone: Phone) -> None:
+    """It has 256 places: of five windows, the last ones find it at its beginning again."""
+    phone.machine.events.listen((EventKind.SMMU_COMMAND,), phone.events.append)
+    for first in range(0, 5 * abi.PAGES_PER_CALL, abi.PAGES_PER_CALL):
+        phone.lock(PAGE + first * PAGE_SIZE, abi.PAGES_PER_CALL)
+    commands = [event.args[0] & 0xFF for event in phone.events if event.kind is EventKind.SMMU_COMMAND]
+    assert commands == 5 * ([TLBI_S2_IPA] * abi.PAGES_PER_CALL + [SYNC])
 
 
 def test_reclaimed_page_holds_only_zeros_and_is_reachable(phone: Phone) -> None:
@@ -155,6 +164,15 @@ def test_a_page_pays_once(phone: Phone) -> None:
     phone.call(abi.MEM_RECLAIM, PAGE, 2)
     phone.wait(deadline - phone.machine.instructions)
     assert phone.call(abi.MEM_RECLAIM, PAGE + 2 * PAGE_SIZE, 2, abi.FORCE) == {"status": 0, "done": 2}
+
+
+def test_declined_pages_are_paid(phone: Phone) -> None:
+    phone.call(abi.MEM_ALLOCATE, PAGE, 4)
+    assert phone.call(abi.MEM_RECALL, 2, abi.MINIMUM_DEADLINE)["owed"] == 2
+    assert phone.status(abi.MEM_DECLINE, PAGE, 1) == 0
+    phone.enter(World.NORMAL)
+    phone.enter(World.SECURE)
+    assert phone.core.x[6] == 1
 
 
 def test_force_waits_for_the_deadline_and_takes_no_more_than_is_owed(phone: Phone) -> None:
@@ -294,6 +312,31 @@ def test_results_and_arguments_pass_between_the_worlds(phone: Phone) -> None:
     assert phone.registers(7) == [Pending.RPC_REPLY, 31, 32, 33, 34, 35, 0]
     assert phone.smc(abi.SECURE_DONE.function, 41, 42, 43, 44, 45, 46) == "arrive_return"
     assert phone.registers(8) == [Status.SUCCESS, 41, 42, 43, 44, 45, 0, 0]
+
+
+def test_entry_begins_masked_and_on_its_own_stack(phone: Phone) -> None:
+    """In whatever state the secure world has left."""
+    el1t_unmasked_with_flags, el1h_masked = 0xF000_0004, 0x3C5
+    phone.enter(World.SECURE)
+    phone.core.x[PSTATE] = el1t_unmasked_with_flags
+    phone.enter(World.NORMAL)
+    phone.enter(World.SECURE)
+    assert phone.core.x[PSTATE] == el1h_masked
+
+
+@pytest.mark.parametrize("operand", [WINDOW >> 12, (1 << 64) - 1], ids=["one page", "everything"])
+def test_secure_worlds_invalidation_reaches_its_tlb(phone: Phone, operand: int) -> None:
+    phone.lock()
+    phone.enter(World.SECURE)
+    port, entry = phone.machine.port(World.SECURE), phone.gate("gate_tables") + (WINDOW >> 30) * 8
+    port.store(entry, 8, DRAM_BASE | NORMAL_DATA | NS)
+    port.load(WINDOW + PAGE - DRAM_BASE, 8)
+    port.store(entry, 8, 0)
+    port.load(WINDOW + PAGE - DRAM_BASE, 8)  # by its TLB
+    phone.core.x[0], phone.core.pc = operand, phone.gate("gate_tlbi")
+    assert phone.run() == "arrive_return"
+    with pytest.raises(PortAbort, match="data abort"):
+        port.load(WINDOW + PAGE - DRAM_BASE, 8)
 
 
 @pytest.mark.parametrize("non_secure", [True, False])

@@ -208,13 +208,22 @@ def test_registers_go_at_once_and_streams_when_the_normal_job_is_over(phone: Pho
 
 
 def test_job_that_does_not_end_is_aborted_after_the_drain(phone: Phone) -> None:
-    draining(phone)
-    polls = 1
-    while phone.status(abi.NPU_ACQUIRE) == Status.BUSY:
+    """Its core has lost its clock."""
+    power_on(phone)
+    start_job(phone, PAGE)
+    assert phone.probe("probe_write_word", CLOCK, 0) == "registers_done"
+    polls = [phone.status(abi.NPU_ACQUIRE)]
+    while polls[-1] == Status.BUSY and len(polls) <= 8:
         phone.wait(abi.NPU_DRAIN_TICKS // 8)
-        polls += 1
-    assert polls <= 10
+        polls.append(phone.status(abi.NPU_ACQUIRE))
+    assert polls == [Status.BUSY] * 8 + [Status.SUCCESS]
     assert phone.status(abi.NPU_ACQUIRE) == Status.WRONG_STATE  # it is secure
+
+
+def test_driver_is_not_called_while_the_normal_job_drains(phone: Phone) -> None:
+    draining(phone)
+    assert phone.call(abi.DRIVER_CALL) == {"status": Status.WRONG_STATE}
+    assert phone.core.world is World.SECURE
 
 
 def test_release_before_the_drain_has_ended_leaves_the_normal_job_alone(phone: Phone) -> None:

@@ -107,6 +107,14 @@ def test_normal_interrupt_takes_the_core_from_the_secure_world(phone: Phone) -> 
     assert phone.registers(6) == [Status.SUCCESS, 1, 2, 3, 4, 5]  # of SECURE_RESUME
 
 
+def test_answer_of_an_interrupted_call_has_none_of_its_arguments(phone: Phone) -> None:
+    arm(phone)
+    phone.enter(World.NORMAL)
+    phone.smc(abi.SECURE_CALL.function, 1, 2, 3, 4, 5)
+    assert spin(phone, 4000) == "arrive_return"
+    assert preempted(phone)
+
+
 def test_interrupt_that_is_not_served_comes_again_at_once(phone: Phone) -> None:
     arm(phone)
     phone.enter(World.SECURE)
@@ -164,6 +172,28 @@ def test_deadline_is_told_once(phone: Phone) -> None:
     assert phone.core.world is World.SECURE
 
 
+def test_deadline_of_the_next_recall_is_told_as_well(phone: Phone) -> None:
+    phone.lock(PAGE, 2)
+    for page in (PAGE, PAGE + PAGE_SIZE):
+        phone.call(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE)
+        phone.enter(World.SECURE)
+        assert spin(phone, 8000) == "arrive_return"
+        assert preempted(phone)
+        resume(phone)
+        assert phone.status(abi.MEM_RELEASE, page, 1) == Status.SUCCESS
+
+
+def test_deadline_of_the_npus_next_recall_is_told_as_well(phone: Phone) -> None:
+    for _ in range(2):
+        assert phone.status(abi.NPU_ACQUIRE) == Status.SUCCESS
+        phone.call(abi.NPU_RECALL, abi.MINIMUM_DEADLINE)
+        phone.enter(World.SECURE)
+        assert spin(phone, 8000) == "arrive_return"
+        assert preempted(phone)
+        resume(phone)
+        assert phone.status(abi.NPU_RELEASE) == Status.SUCCESS
+
+
 def test_deadline_of_what_was_paid_interrupts_nobody(phone: Phone) -> None:
     """The timer was set when the secure world was entered, and nothing is owed when it fires."""
     phone.lock()
@@ -193,19 +223,33 @@ def test_revocation_is_handled_above_the_interrupted_thread(phone: Phone) -> Non
     assert (phone.core.world, planted(phone)) == (World.SECURE, True)
 
 
-def test_handler_may_come_twice_above_one_thread(phone: Phone) -> None:
+def revoke_above(phone: Phone, page: int) -> None:
+    """A page that is owed is taken, above an interrupted thread; the secure world hears of it, and leaves."""
+    assert phone.call(abi.MEM_RECLAIM, page, 1, abi.FORCE) == {"status": 0, "done": 1}
+    assert phone.smc(abi.SECURE_CALL.function) == "arrive_revocation"
+    assert phone.smc(abi.MEM_ACK_REVOKED.function, page, 1) == "arrive_return"
+    for index in range(31):
+        phone.core.x[index] = 0xBAD
+    assert phone.smc(abi.SECURE_DONE.function) == "arrive_return"
+
+
+def test_thread_waits_below_any_number_of_revocations_and_the_next_one_is_itself(phone: Phone) -> None:
     phone.lock(PAGE, 2)
     phone.call(abi.MEM_RECALL, 2, abi.MINIMUM_DEADLINE)
     phone.enter(World.SECURE)
     plant(phone)
     spin(phone, 8000)
     for page in (PAGE, PAGE + PAGE_SIZE):
-        assert phone.call(abi.MEM_RECLAIM, page, 1, abi.FORCE) == {"status": 0, "done": 1}
-        assert phone.smc(abi.SECURE_CALL.function) == "arrive_revocation"
-        assert phone.smc(abi.MEM_ACK_REVOKED.function, page, 1) == "arrive_return"
-        assert phone.smc(abi.SECURE_DONE.function) == "arrive_return"
+        revoke_above(phone, page)
     assert resume(phone) == "arrive_return"
     assert (phone.core.world, planted(phone)) == (World.SECURE, True)
+    arm(phone)
+    phone.enter(World.SECURE)
+    phone.core.x[20] = 0x0DD
+    assert spin(phone, 4000) == "arrive_return"
+    serve(phone)
+    assert resume(phone) == "arrive_return"
+    assert (phone.core.world, phone.core.x[20]) == (World.SECURE, 0x0DD)
 
 
 def test_handler_itself_can_be_interrupted(phone: Phone) -> None:
@@ -291,6 +335,19 @@ def interrupted_level(phone: Phone) -> int:
     """Of the driver context, by its SPSR."""
     driver = phone.images.monitor.symbols["contexts"] + DRIVER * CONTEXT_BYTES
     return phone.machine.read_physical(driver + CONTEXT["spsr"].offset, 1)[0] >> 2 & 3
+
+
+def test_interrupts_give_the_driver_no_more_time(phone: Phone) -> None:
+    arm(phone, abi.DRIVER_TICKS // 2)
+    enter_driver(phone)
+    spin(phone)
+    assert preempted(phone)
+    serve(phone)
+    begun = phone.machine.instructions
+    resume(phone)
+    assert phone.core.world is World.SECURE
+    assert abi.signed(phone.registers(1)[0]) == Status.TIMEOUT
+    assert phone.machine.instructions - begun < abi.DRIVER_TICKS // 2 + SOON
 
 
 def test_npu_that_is_taken_by_force_is_gone_for_the_interrupted_driver(phone: Phone) -> None:

@@ -16,7 +16,7 @@ from emulator.world import World
 from monitor import abi
 from monitor.abi import Caller, Status
 
-from .phone import PAGE, Phone
+from .phone import PAGE, PSTATE, Phone
 
 Encoding: TypeAlias = tuple[int, int, int, int, int]  # op0, op1, CRn, CRm, op2
 
@@ -169,3 +169,29 @@ def test_debug_and_pmu_registers_are_the_normal_worlds(phone: Phone, begin: Mach
     phone.core.pc = phone.gate("arrive_return")
     assert not write(phone, Caller.DRIVER, encoding, 0)
     assert phone.core.world is World.SECURE
+
+
+MDCCSR_EL0 = (2, 3, 0, 1, 0)
+FROM = {"EL0": (0x6000_0000, 0x400), "EL1 on SP_EL0": (0x6000_0004, 0x000), "EL1": (0x6000_0005, 0x200)}
+
+
+@pytest.mark.parametrize("origin", FROM)
+def test_undefined_comes_at_the_vector_of_where_it_came_from(phone: Phone, begin: MachineState, origin: str) -> None:
+    """As if the secure world's core had taken it. Without a stage 1, for EL0."""
+    state, offset = FROM[origin]
+    phone.machine.restore(begin)
+    visit(phone, Caller.SECURE)
+    code, core = phone.room, phone.core
+    phone.place_code(word(MRS, MDCCSR_EL0, 1))
+    core.write_sysreg("SCTLR_EL1", core.read_sysreg("SCTLR_EL1") & ~1)
+    core.x[PSTATE] = state
+    phone.machine.excused = {"secure_world_has_its_own_tables"}
+    phone.machine.run(phone.machine.instructions + 1)
+    while core.level == 3:
+        phone.machine.run(phone.machine.instructions + 1)
+    found = (core.pc - core.read_sysreg("VBAR_EL1"), core.pstate)
+    told = [core.read_sysreg(name) for name in ("ESR_EL1", "ELR_EL1", "SPSR_EL1")]
+    phone.machine.restore(begin)  # others have this phone, too
+    phone.machine.excused = set()
+    assert found == (offset, 0x3C5)
+    assert told == [UNDEFINED << 26 | 1 << 25, code, state]

@@ -11,7 +11,6 @@ from emulator.world import World
 from monitor import abi
 from monitor.abi import Pending
 
-from .gic import NPU_LINE, is_over
 from .npu import BASE_ADDRESS, CLOCK, CORES, LONGEST, OPERATION_ENABLE, POWER, REGISTER_AMOUNTS, TASK_CON
 from .phone import PAGE, Phone
 from .test_driver_context import STR, enter, execute, leave
@@ -37,21 +36,22 @@ def phone() -> Iterator[Phone]:
     phone.machine.close()
 
 
-def start(phone: Phone, core: int = NPU0.base) -> None:
+def start(phone: Phone, core: Window = NPU0) -> None:
     enter(phone)
     for address, value in (
-        (POWER, 7), (CLOCK, 7), (core + INTERRUPT_MASK, EVERY), (core + BASE_ADDRESS, IOVA),
-        (core + REGISTER_AMOUNTS, LONGEST), (core + TASK_CON, 1), (core + OPERATION_ENABLE, 1),
+        (POWER, 7), (CLOCK, 7), (core.base + INTERRUPT_MASK, EVERY), (core.base + BASE_ADDRESS, IOVA),
+        (core.base + REGISTER_AMOUNTS, LONGEST), (core.base + TASK_CON, 1), (core.base + OPERATION_ENABLE, 1),
     ):  # fmt: skip
         assert execute(phone, STR, address, value) == "arrive_return"
     leave(phone)
     phone.events.clear()
 
 
-def clear(phone: Phone, core: int = NPU0.base) -> None:
+def clear(phone: Phone) -> None:
     """The driver's handler."""
     enter(phone)
-    execute(phone, STR, core + INTERRUPT_CLEAR, EVERY)
+    for core in CORES:
+        execute(phone, STR, core.base + INTERRUPT_CLEAR, EVERY)
     leave(phone)
 
 
@@ -87,35 +87,20 @@ def test_each_job_interrupts_anew(phone: Phone) -> None:
         start(phone)
 
 
-@pytest.mark.parametrize("window", CORES, ids=lambda window: window.name)
-def test_each_core_interrupts_for_itself(phone: Phone, window: Window) -> None:
-    """The first core's job, begun before, is over and seen to."""
+@pytest.mark.parametrize("core", CORES[1:], ids=["second", "third"])
+def test_jobs_of_two_cores_interrupt_and_each_of_them_anew(phone: Phone, core: Window) -> None:
+    start(phone, core)
     phone.enter(World.NORMAL)
     phone.wait(TICKS)
+    assert fiqs(phone) == 2
     clear(phone)
-    phone.call(abi.NPU_RELEASE)
-    phone.call(abi.NPU_ACQUIRE)
-    for _ in range(2):
-        start(phone, window.base)
+    for again in (core, NPU0):
+        start(phone, again)
         phone.enter(World.NORMAL)
         phone.wait(TICKS)
-        assert fiqs(phone) == 1
         assert Pending.FIQ in pending(phone)
-        clear(phone, window.base)
+        clear(phone)
         assert Pending.FIQ not in pending(phone)
-
-
-def test_cores_that_interrupt_at_once_are_each_seen_to(phone: Phone) -> None:
-    for window in CORES[1:]:
-        start(phone, window.base)
-    phone.enter(World.NORMAL)
-    phone.wait(TICKS)
-    assert Pending.FIQ in pending(phone)
-    for window in CORES:
-        assert Pending.FIQ in pending(phone)
-        clear(phone, window.base)
-    assert Pending.FIQ not in pending(phone)
-    assert all(is_over(phone, NPU_LINE + core) for core in range(len(CORES)))
 
 
 def by_release(phone: Phone) -> None:

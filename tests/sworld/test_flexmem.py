@@ -10,7 +10,7 @@ import pytest
 from emulator.gate import Flow, Registers
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE
 from monitor.abi import MEM_ALLOCATE, PAGES_PER_CALL, SCAN_PAGES, PageState, Status
-from monitor.services.messages import ServiceStatus
+from monitor.services.messages import Request, ServiceStatus
 from sworld.errors import Refused
 from sworld.extent import Extent
 from sworld.mapping import POOL_WINDOW, Mapping
@@ -183,6 +183,28 @@ def test_grant_that_loses_a_page_is_behind_no_region(lost: int) -> None:
     assert len(when) > 2
 
 
+def test_recall_pays_nothing_by_what_was_taken_before_it() -> None:
+    bench = Bench()
+    region = backed(bench, Kind.KV, "kv", 5)
+    bench.force(region.frames[2])
+    bench.drive(bench.pool.acknowledge_revoked())
+    bench.drive(bench.pool.recall(3))
+    assert len(pages_in(bench, PageState.RELEASED)) == 3
+
+
+def test_every_run_that_was_taken_is_acknowledged_and_may_be_granted_again() -> None:
+    bench = Bench()
+    region = backed(bench, Kind.KV, "kv", 5)
+    frames = list(region.frames)
+    for index in (0, 2, 4):
+        bench.force(frames[index])
+    bench.drive(bench.pool.acknowledge_revoked())
+    assert not bench.monitor.revoked
+    bench.drive(bench.pool.back(region, 5))
+    assert sorted(region.frames) == frames
+    consistent(bench)
+
+
 @pytest.mark.parametrize("pages", [3, 32, 33, 600])
 def test_dropped_pages_are_reached_neither_by_the_tables_nor_by_the_tlb(pages: int) -> None:
     bench = Bench()
@@ -267,6 +289,7 @@ def test_regions_that_come_and_go_use_the_same_addresses_and_tables() -> None:
         (DRAM_BASE - PAGE_SIZE, 1),
         (NORMAL.end - PAGE_SIZE, 2),
         (FREE, 9),
+        (FREE + 6 * PAGE_SIZE, 9),  # more than asked for
         (2**64 - PAGE_SIZE, 1),
         (2**64 - PAGE_SIZE, 2),
         (FREE, 2**64 - 1),
@@ -349,3 +372,51 @@ def test_what_was_released_may_be_granted_again() -> None:
     assert bench.drive(bench.pool.give_back()) == 3
     reclaim_released(bench)
     assert backed(bench, Kind.KV, "kv", 3).frames == frames
+
+
+def test_normal_world_hears_of_what_it_has_back() -> None:
+    """Pages that were declined, and those that were released without being asked for; not of nothing."""
+    bench = Bench()
+    assert bench.drive(bench.pool.give_back()) == 0
+    assert bench.normal.served == []
+    bench.drive(bench.pool.decline(bench.drive(bench.pool.promise(2))))
+    assert bench.normal.served == [Request.ALLOCATE_PAGES, Request.FREE_PAGES]
+    bench.drive(bench.pool.discard(backed(bench, Kind.KV, "kv", 2)))
+    assert bench.drive(bench.pool.give_back()) == 2
+    assert bench.normal.served[2:] == [Request.ALLOCATE_PAGES, Request.FREE_PAGES]
+
+
+def test_grant_of_several_windows_is_locked_window_by_window() -> None:
+    bench = Bench()
+    pages = 2 * PAGES_PER_CALL + 2
+    for first in range(0, pages, PAGES_PER_CALL):
+        base = FREE + first * PAGE_SIZE
+        bench.smc(MEM_ALLOCATE.function, base, min(PAGES_PER_CALL, pages - first))
+    region = bench.pool.reserve(Kind.WEIGHTS, "weights", pages * PAGE_SIZE)
+    bench.pool._rpc = lambda *_: bench_reply(FREE, pages)
+    bench.drive(bench.pool.back(region, pages))
+    assert region.frames == [FREE + index * PAGE_SIZE for index in range(pages)]
+    consistent(bench)
+
+
+def test_shared_memory_is_whole_pages_of_normal_memory_before_the_first_grant() -> None:
+    bench = Bench()
+    may_share = bench.pool.may_share
+    assert may_share(Extent(FREE, 2))
+    assert not may_share(Extent(FREE + 8, 2))
+    assert not may_share(Extent(NORMAL.end - PAGE_SIZE, 2))
+    bench.drive(bench.pool.promise(2))
+    assert not may_share(Extent(FREE + PAGE_SIZE, 2))
+    assert may_share(Extent(FREE + 2 * PAGE_SIZE, 2))
+    backed(bench, Kind.KV, "kv", 1)
+    assert not may_share(Extent(FREE + 8 * PAGE_SIZE, 2))
+
+
+def test_grant_that_cannot_be_locked_leaves_the_pool() -> None:
+    bench = Bench()
+    region = bench.pool.reserve(Kind.KV, "kv", 2 * PAGE_SIZE)
+    bench.pool._rpc = lambda *_: bench_reply(FREE, 2)
+    with pytest.raises(Refused) as refused:
+        bench.drive(bench.pool.back(region, 2))
+    assert (refused.value.status, refused.value.detail) == (ServiceStatus.BAD_GRANT, FREE)
+    assert bench.pool.state.grants == []

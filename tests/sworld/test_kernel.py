@@ -154,9 +154,9 @@ def test_thread_goes_on_after_any_number_of_revocations() -> None:
     kernel.arrived(Arrival.ENTRY)
     assert kernel.core.pc == SYMBOLS[Site.BUSY.value]
     for _ in range(3):
-        assert kernel.enter(REVOKED_MEANWHILE)[0] == SECURE_DONE.function
+        assert kernel.enter(REVOKED_MEANWHILE, ASK)[:2] == (SECURE_DONE.function, ServiceStatus.IN_USE)
     kernel.arrived(Arrival.RETURN)
-    assert kernel.leave()[0] == SECURE_DONE.function
+    assert kernel.leave() == (SECURE_DONE.function, 0, 0, 0, 0, 0)  # with nothing of what a revocation has said
     assert kernel.log == [*["revocation"] * 3, "recall 0"]
 
 
