@@ -184,3 +184,17 @@ def test_what_is_still_to_do_below_is_done_after_a_revocation() -> None:
     kernel.arrived(Arrival.RETURN)
     assert kernel.leave()[1:3] == (ServiceStatus.OLD_VERSION, 3)
     assert kernel.log == ["revocation", "recall 4"]
+
+
+def test_npu_is_not_given_back_under_the_thread_that_drives_it() -> None:
+    """What is served above that thread leaves without it; the thread gives it back on its own way out."""
+    kernel, npu = booted(), FakeNpu()
+    kernel.npu = cast(NpuEngine, npu)
+    kernel.core.x[0] = Pending.RECALL
+    kernel.arrived(Arrival.ENTRY)
+    assert kernel.core.pc == SYMBOLS[Site.BUSY.value]
+    kernel.enter(REVOKED_MEANWHILE)
+    assert npu.is_to_leave
+    kernel.arrived(Arrival.RETURN)
+    assert kernel.leave()[0] == SECURE_DONE.function
+    assert not npu.is_to_leave
