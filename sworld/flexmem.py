@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from emulator.gate import Flow, Registers
 from emulator.memory_map import PAGE_SIZE
 from monitor.abi import MEM_ACK_REVOKED, MEM_DECLINE, MEM_LOCK, MEM_NEXT_REVOKED, MEM_RELEASE, Status
-from monitor.services.calls import CallFailed, invoke, over_extent, succeed
+from monitor.services.calls import CallFailed, invoke, succeed
 from monitor.services.messages import Request
 
 from .errors import Refused, ServiceStatus
@@ -186,13 +186,22 @@ class Pool:
             yield from self._give_up(grant)
 
     def acknowledge_revoked(self) -> Flow[None]:
-        """Drop every page that was taken by force, then say so: until then no thread of this world runs."""
+        """Drop every page that was taken by force, then say so: until then no thread of this world runs.
+
+        This flow can be interrupted as well: then the next one serves all of it above, and this one looks again.
+        """
         cursor = 0
         while True:
             base, pages, cursor, *_ = yield from succeed(MEM_NEXT_REVOKED, cursor)
             if pages:
                 yield from self._lose(Extent(base, pages))
-                yield from over_extent(MEM_ACK_REVOKED, base, pages)
+                status, done, *_ = yield from invoke(MEM_ACK_REVOKED, base, pages)
+                if status == Status.WRONG_STATE:
+                    cursor = 0
+                    continue
+                if status != Status.SUCCESS:
+                    raise CallFailed(MEM_ACK_REVOKED, (base, pages), status)
+                self.state.forced += done
             if not cursor:
                 return
 
@@ -300,7 +309,6 @@ class Pool:
         self.state.free -= gone
         self.state.releasing -= gone
         self._forget(revoked)
-        self.state.forced += revoked.pages
 
     def _grantable(self, extent: Extent) -> bool:
         """Normal DRAM, not the memory through which the worlds talk, and none that this world has already."""

@@ -205,6 +205,34 @@ def test_every_run_that_was_taken_is_acknowledged_and_may_be_granted_again() -> 
     consistent(bench)
 
 
+@pytest.mark.parametrize("taken", [(0,), (0, 1, 4), (0, 2, 4)], ids=["one", "two runs", "three runs"])
+def test_revocation_above_a_revocation_serves_every_page_once(taken: tuple[int, ...]) -> None:
+    """An entry that serves revocations is interrupted like any other flow; the next entry serves them above it."""
+    steps: list[int] = []
+    bench = _with_revoked(taken)
+    bench.drive(bench.pool.acknowledge_revoked(), steps.append)
+    for gap in steps:
+        bench = _with_revoked(taken)
+
+        def above(number: int, bench: Bench = bench, gap: int = gap) -> None:
+            if number == gap:
+                bench.drive(bench.pool.acknowledge_revoked())
+
+        bench.drive(bench.pool.acknowledge_revoked(), above)
+        assert bench.pool.state.forced == len(taken), f"behind step {gap}"
+        assert not bench.monitor.revoked
+        consistent(bench)
+
+
+def _with_revoked(taken: tuple[int, ...]) -> Bench:
+    """Pages of a region were taken, and the secure world is to hear of it."""
+    bench = Bench()
+    frames = list(backed(bench, Kind.WEIGHTS, "weights", 5).frames)
+    for index in taken:
+        bench.force(frames[index])
+    return bench
+
+
 @pytest.mark.parametrize("pages", [3, 32, 33, 600])
 def test_dropped_pages_are_reached_neither_by_the_tables_nor_by_the_tlb(pages: int) -> None:
     bench = Bench()
