@@ -205,6 +205,24 @@ def test_every_run_that_was_taken_is_acknowledged_and_may_be_granted_again() -> 
     consistent(bench)
 
 
+def test_release_that_is_cut_by_force_counts_all_that_it_has_released() -> None:
+    """More than a window, of which a page is taken behind the first one: what is told and owed goes by this count."""
+    pages = PAGES_PER_CALL + 6
+    bench = Bench()
+    promise(bench, FREE, pages)
+    bench.drive(bench.pool.drop(backed(bench, Kind.WEIGHTS, "weights", pages)))
+
+    def take(_: int) -> None:
+        if not bench.monitor.revoked and bench.pool.state.forced == 0 and pages_in(bench, PageState.RELEASED):
+            bench.force(FREE + (PAGES_PER_CALL + 2) * PAGE_SIZE)
+            bench.drive(bench.pool.acknowledge_revoked())
+
+    bench.pool._rpc = bench.rpc
+    assert bench.drive(bench.pool.give_back(), take) == pages - 1
+    assert bench.pool.state.forced == 1
+    consistent(bench)
+
+
 @pytest.mark.parametrize("taken", [(0,), (0, 1, 4), (0, 2, 4)], ids=["one", "two runs", "three runs"])
 def test_revocation_above_a_revocation_serves_every_page_once(taken: tuple[int, ...]) -> None:
     """An entry that serves revocations is interrupted like any other flow; the next entry serves them above it."""
