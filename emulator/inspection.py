@@ -141,15 +141,17 @@ class Inspection:
         self._native = native
         self.core_tlb = Tlb(native, lib.INSPECT_CORE_TLB)
         self.smmu_tlb = Tlb(native, lib.INSPECT_SMMU_TLB)
+        self._others = ffi.new("uint64_t[2]")
         self._filters = ffi.new("struct inspect_filters *")
         self._streams = ffi.new("struct inspect_stream[]", FIRST_ROOM)
         self._transfers = ffi.new("struct inspect_transfer[]", FIRST_ROOM)
         self._interrupts = ffi.new("struct inspect_interrupts *")
         self._npu = ffi.new("struct inspect_npu *")
 
-    def el3_stack(self) -> int:
-        """SP_EL3; while the core is at EL3, what it was when that was entered."""
-        return int(lib.inspect_el3_stack(self._native))
+    def other_registers(self) -> bytes:
+        """SP_EL3 (at EL3, what it was when that was entered) and what of PMCR_EL0 can be written, 64 bits each."""
+        lib.inspect_other_registers(self._native, self._others)
+        return bytes(ffi.buffer(self._others))
 
     def filters(self) -> bytes:
         """`FILTERS`: what TZASC and TZPC judge by."""

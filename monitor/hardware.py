@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from emulator import inspection
 from emulator.image import Image
 from emulator.memory_map import DRAM_BASE, PAGE_SIZE, DramLayout
-from monitor.memory import CONTEXT, CONTEXT_BYTES, EL1_REGISTERS, WORD, CarveOut
+from monitor.memory import CONTEXT, CONTEXT_BYTES, EL1_REGISTERS, TIMER_REGISTERS, WORD, CarveOut
 from monitor.view import Ownership, Pages, PhysicalMemory
 
 Records: TypeAlias = NDArray[np.void]
@@ -30,6 +30,7 @@ REGISTERS = (
     "TPIDR_EL3", "CNTFRQ_EL0",
 )  # fmt: skip
 TIMER = ("CNTPS_CTL_EL1", "CNTPS_CVAL_EL1")
+TICKS = tuple(name.upper() for name in TIMER_REGISTERS)
 
 # The monitor's variables, by the names in its sources.
 VARIABLES = ("npu_mode", "npu_recalled", "npu_told", "noted", "owed", "owed_told", "revoked_pages", "driver_is_ready",
@@ -66,6 +67,7 @@ class Raw(NamedTuple):
     memory: int
     contexts: bytes
     deadlines: bytes
+    ticks: bytes
 
 
 class Saved(NamedTuple):
@@ -123,6 +125,7 @@ class Layout:
         self.variables = Variables(image, (*VARIABLES, *PLACES))
         contexts = [image.symbols["contexts"] + index * CONTEXT_BYTES for index in range(len(CONTEXTS) - 1)]
         self.contexts = (*contexts, image.symbols["set_aside"])
+        self.ticks = contexts[CONTEXTS.index("normal")] + CONTEXT["timers"].offset, len(TICKS) * WORD
 
     def variable(self, name: str) -> tuple[int, int]:
         """Address and bytes. Raises KeyError where the monitor has none of that name."""
@@ -191,7 +194,7 @@ class Hardware:
 
     @cached_property
     def registers(self) -> Mapping[str, int]:
-        return dict(zip((*REGISTERS, "SP_EL3"), _words(self.raw.registers), strict=True))
+        return dict(zip((*REGISTERS, "SP_EL3", "PMCR_EL0"), _words(self.raw.registers), strict=True))
 
     @cached_property
     def variables(self) -> Mapping[str, int]:
@@ -214,6 +217,12 @@ class Hardware:
         """The variables of that kind, and the secure timer's registers."""
         names = (*TIMER, *DEADLINES)
         return dict(zip(names, _words(self.raw.deadlines), strict=True))
+
+    @cached_property
+    def ticks(self) -> Mapping[str, tuple[int, int]]:
+        """EL1's timers by register: as it is, and as the normal world has left it."""
+        words = _words(self.raw.ticks)
+        return dict(zip(TICKS, zip(words[: len(TICKS)], words[len(TICKS) :], strict=True), strict=True))
 
     @cached_property
     def saved(self) -> Mapping[str, Saved]:

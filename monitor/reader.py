@@ -7,7 +7,7 @@ from emulator.image import Image
 from emulator.inspection import Inspection, Memory, Registers
 from emulator.machine import Machine, MmioDevice
 from emulator.memory_map import SMMU
-from monitor.hardware import DEADLINES, REGISTERS, TIMER, Hardware, Layout, Raw, Snapshot
+from monitor.hardware import DEADLINES, REGISTERS, TICKS, TIMER, Hardware, Layout, Raw, Snapshot
 from monitor.memory import WORD
 
 KNOWN_BYTES = 1 << 25  # of snapshots that are remembered
@@ -22,6 +22,8 @@ class Reader:
         self._inspection = Inspection(machine.native)
         self._registers = Registers(machine.native, REGISTERS)
         self._timer = Registers(machine.native, TIMER)
+        self._ticks = Registers(machine.native, TICKS)
+        self._left_ticks = Memory(machine.native, [layout.ticks])
         self._memory = Memory(machine.native, list(layout.memory.values()))
         self._variables = Memory(machine.native, [*layout.variables.places, layout.variable("pages_in")])
         self._deadlines = Memory(machine.native, [layout.variable(name) for name in DEADLINES])
@@ -35,7 +37,7 @@ class Reader:
         """``before``: what was seen last."""
         memory, seen = self._snapshot(), self._inspection
         raw = Raw(
-            self._registers.read() + seen.el3_stack().to_bytes(WORD, "little"),
+            self._registers.read() + seen.other_registers(),
             seen.filters(),
             seen.smmu_registers() + self._kept_by_smmu().to_bytes(WORD, "little"),
             seen.streams(),
@@ -48,6 +50,7 @@ class Reader:
             memory.number,
             self._contexts.read(),
             self._timer.read() + self._deadlines.read(),
+            self._ticks.read() + self._left_ticks.read(),
         )
         return Hardware(self.layout, raw, memory, self._machine, before)
 

@@ -19,12 +19,10 @@ void inspect_registers(struct machine *machine, const struct inspect_register *r
 	}
 }
 
-uint64_t inspect_el3_stack(struct machine *machine)
+void inspect_other_registers(struct machine *machine, uint64_t values[2])
 {
-	uint64_t value = 0;
-
-	uc_reg_read(machine->core.engine, UC_ARM64_REG_SP_EL3, &value);
-	return value;
+	uc_reg_read(machine->core.engine, UC_ARM64_REG_SP_EL3, &values[0]);
+	values[1] = machine->core.pmu.control;
 }
 
 /* --- memory -------------------------------------------------------------------------------------------------------- */

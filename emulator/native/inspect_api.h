@@ -95,8 +95,8 @@ struct inspect_npu {
 };
 
 void inspect_registers(struct machine *machine, const struct inspect_register *registers, unsigned count, uint64_t *values);
-/* SP_EL3; while the core is at EL3, what it was when that was entered. */
-uint64_t inspect_el3_stack(struct machine *machine);
+/* SP_EL3 (while the core is at EL3, what it was when that was entered), and what of PMCR_EL0 can be written. */
+void inspect_other_registers(struct machine *machine, uint64_t values[2]);
 /* Copies the ranges one behind the other. False: one of them is not memory. */
 bool inspect_memory(struct machine *machine, const struct inspect_range *ranges, unsigned count, uint8_t *data);
 /* Whether the ranges still hold what was copied. */

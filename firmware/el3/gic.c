@@ -26,12 +26,15 @@ static void set_group(uint32_t interrupt, int group1)
 	device_write(at, group1 ? groups | BIT(interrupt) : groups & ~BIT(interrupt));
 }
 
-static void set_priority(uint32_t interrupt, uint32_t priority)
+/* The priority that it had. */
+static uint32_t set_priority(uint32_t interrupt, uint32_t priority)
 {
 	uint64_t at = GICD_BASE + GICD_IPRIORITYR(interrupt / 4);
 	unsigned shift = interrupt % 4 * 8;
+	uint32_t priorities = device_read(at);
 
-	device_write(at, (device_read(at) & ~(UINT32_C(0xff) << shift)) | priority << shift);
+	device_write(at, (priorities & ~(UINT32_C(0xff) << shift)) | priority << shift);
+	return priorities >> shift & 0xff;
 }
 
 /*
@@ -83,25 +86,28 @@ static void silence(uint32_t interrupt)
 	write_bit(GICD_ICACTIVER(0), interrupt);
 }
 
-void gic_take(uint32_t interrupt)
+static int is_enabled(uint32_t interrupt)
 {
-	silence(interrupt);
-	set_group(interrupt, 0);
-	set_priority(interrupt, SECURE_PRIORITY);
-	write_bit(GICD_ISENABLER(0), interrupt);
+	return (device_read(GICD_BASE + GICD_ISENABLER(interrupt / 32)) & BIT(interrupt)) != 0;
 }
 
-void gic_give_back(uint32_t interrupt, int enabled)
+struct gic_settings gic_take(uint32_t interrupt)
+{
+	struct gic_settings normal = {.enabled = is_enabled(interrupt)};
+
+	silence(interrupt);
+	set_group(interrupt, 0);
+	normal.priority = set_priority(interrupt, SECURE_PRIORITY);
+	write_bit(GICD_ISENABLER(0), interrupt);
+	return normal;
+}
+
+void gic_give_back(uint32_t interrupt, struct gic_settings settings)
 {
 	silence(interrupt);
 	set_group(interrupt, 1);
-	set_priority(interrupt, NORMAL_PRIORITY);
-	if (enabled) {
+	set_priority(interrupt, settings.priority);
+	if (settings.enabled) {
 		write_bit(GICD_ISENABLER(0), interrupt);
 	}
-}
-
-int gic_is_enabled(uint32_t interrupt)
-{
-	return (device_read(GICD_BASE + GICD_ISENABLER(interrupt / 32)) & BIT(interrupt)) != 0;
 }

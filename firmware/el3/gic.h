@@ -15,9 +15,14 @@ uint32_t gic_acknowledge(void);
 /* Others of its priority may come, itself not before gic_deactivate. */
 void gic_drop_priority(uint32_t interrupt);
 void gic_deactivate(uint32_t interrupt);
+/* What the normal world has set of an interrupt that is its own. */
+struct gic_settings {
+	int enabled;
+	uint32_t priority;
+};
+
 /* Moves a device's interrupt to Group 0 and enables it, or gives it back as the normal world had it. Not pending, not active. */
-void gic_take(uint32_t interrupt);
-void gic_give_back(uint32_t interrupt, int enabled);
-int gic_is_enabled(uint32_t interrupt);
+struct gic_settings gic_take(uint32_t interrupt);
+void gic_give_back(uint32_t interrupt, struct gic_settings settings);
 
 #endif

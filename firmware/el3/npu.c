@@ -15,7 +15,7 @@
 /* DRAINING: the normal world has lost the registers, and the job that it had started goes on for a while. */
 static enum { NORMAL, DRAINING, SECURE } npu_mode;
 static uint64_t drain_end;
-static int normal_enabled[CORES];
+static struct gic_settings normals[CORES]; /* of its interrupts, while the NPU is secure */
 static uint64_t npu_recalled;
 static uint64_t npu_deadline; /* CNTPCT_EL0; means nothing while it is not recalled */
 static uint64_t npu_told;
@@ -65,8 +65,7 @@ static void scrub(void)
 static void take_interrupts(void)
 {
 	for (unsigned core = 0; core < CORES; core++) {
-		normal_enabled[core] = gic_is_enabled(INTERRUPT_NPU0 + core);
-		gic_take(INTERRUPT_NPU0 + core);
+		normals[core] = gic_take(INTERRUPT_NPU0 + core);
 	}
 	dsb_system();
 }
@@ -75,7 +74,7 @@ static void give_interrupts_back(void)
 {
 	interrupt_done();
 	for (unsigned core = 0; core < CORES; core++) {
-		gic_give_back(INTERRUPT_NPU0 + core, normal_enabled[core]);
+		gic_give_back(INTERRUPT_NPU0 + core, normals[core]);
 	}
 	dsb_system();
 }

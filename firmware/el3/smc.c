@@ -7,13 +7,10 @@
 #include "identity.h"
 #include "npu.h"
 #include "npu_tables.h"
-#include "panic.h"
 #include "psci.h"
 #include "recall.h"
 #include "secure_entry.h"
 #include "trap.h"
-
-#define VECTOR_LOWER_SYNCHRONOUS 8
 
 /* Called by vectors.S, for every synchronous exception of a lower level. */
 void smc_entry(struct context *caller, uint64_t syndrome);
@@ -138,12 +135,9 @@ void smc_entry(struct context *caller, uint64_t syndrome)
 	struct smc_result result;
 	struct smc_args args;
 
-	if (syndrome >> ESR_EC_SHIFT == ESR_EC_REGISTER) {
-		trapped_register(caller);
-		return;
-	}
 	if (syndrome >> ESR_EC_SHIFT != ESR_EC_SMC64) {
-		panic_exception(VECTOR_LOWER_SYNCHRONOUS);
+		trapped(caller);
+		return;
 	}
 	if (stub_call(caller)) {
 		return;

@@ -25,6 +25,7 @@
 
 #define SPSR_EL1H_MASKED  0x3c5 /* EL1 with its own SP, all of DAIF set */
 #define SPSR_SP_ELX       1
+#define SPSR_AARCH32      0x10
 #define SPSR_EL_SHIFT     2
 #define SPSR_EL_MASK      3
 
@@ -40,7 +41,6 @@
 #define ESR_EC_SHIFT      26
 #define ESR_EC_UNKNOWN    0x00
 #define ESR_EC_SMC64      0x17
-#define ESR_EC_REGISTER   0x18 /* MSR, MRS or a system instruction, trapped */
 #define ESR_IL            (1 << 25)
 #define ESR_SMC_IMMEDIATE 0xffff
 

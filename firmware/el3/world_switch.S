@@ -5,7 +5,7 @@
  * PMCR_EL0.E clear, as theirs is, nothing of theirs is counted.
  *
  * EL1's timers are the normal world's as well, and go on in every context: its ticks preempt. Nothing can trap CNTV from the
- * others, so the normal world finds all of them as it left them.
+ * others, so whoever comes next finds them as the normal world left them.
  */
 #include "context.h"
 
@@ -88,10 +88,10 @@ world_switch:
 	mov	x0, x13
 	enter_common
 	each_el1_register change_register
-	adrp	x9, contexts + CONTEXT_NORMAL
-	add	x9, x9, :lo12:contexts + CONTEXT_NORMAL
-	cmp	x9, x13
-	b.ne	2f
+	adrp	x0, contexts + CONTEXT_NORMAL + CONTEXT_TIMERS
+	add	x0, x0, :lo12:contexts + CONTEXT_NORMAL + CONTEXT_TIMERS
+	cmp	x0, x1
+	b.eq	2f			/* it is the normal world that was left */
 	each_timer_register change_register
 2:
 	msr	mdcr_el3, x14

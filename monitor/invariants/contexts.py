@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from emulator.memory_map import PAGE_SIZE
 from monitor.hardware import CONTEXTS, Hardware, Saved
 from monitor.invariants.registers import MDCR_OF, SCR_OF, SCTLR_M
 from monitor.memory import CarveOut
 
 MODE, AARCH32 = 0xF, 1 << 4  # of SPSR
 EL0T, EL1T, EL1H, EL2H = 0, 4, 5, 9
-STUB_BYTES = 2 * PAGE_SIZE
 TABLE = 0x0000_FFFF_FFFF_F000  # of TTBR0_EL1
 PMCR_E = 1
+ISTATUS = 1 << 2  # of CNTP_CTL_EL0, CNTV_CTL_EL0: what the timer says, not what was set
 
 
 def contexts_keep_their_controls(now: Hardware) -> Iterable[str]:
@@ -27,8 +26,10 @@ def contexts_keep_their_controls(now: Hardware) -> Iterable[str]:
 def contexts_return_to_el1(now: Hardware) -> Iterable[str]:
     """Each returns to its EL1 or EL0, AArch64; the driver's also to the stub, if it was interrupted there (stub.S)."""
     stub = now.layout.dram.carve_out_base + CarveOut.EL2_STUB
+    symbols = now.layout.image.symbols
+    stub_end = stub + symbols["el2_stub_end"] - symbols["el2_stub_start"]
     for name, saved in _kept(now):
-        in_stub = saved.spsr & MODE == EL2H and name == "driver" and stub <= saved.elr < stub + STUB_BYTES
+        in_stub = saved.spsr & MODE == EL2H and name == "driver" and stub <= saved.elr < stub_end
         if saved.spsr & AARCH32 or (saved.spsr & MODE not in (EL0T, EL1T, EL1H) and not in_stub):
             yield f"the {name} context returns to {saved.elr:#x} with SPSR {saved.spsr:#x}"
 
@@ -67,9 +68,20 @@ def who_waits_is_not_who_runs(now: Hardware) -> Iterable[str]:
 
 def only_the_normal_world_counts(now: Hardware) -> Iterable[str]:
     """PMCR_EL0.E is clear for the others, so that the normal world's counters tell nothing of them (world_switch.S)."""
+    live = now.registers["PMCR_EL0"]
+    if now.running != "normal" and live & PMCR_E:
+        yield f"the {now.running} context runs with PMCR_EL0 {live:#x}: it is counted"
     for name, saved in _kept(now, running=True):
         if name != "normal" and saved.pmcr & PMCR_E:
             yield f"the {name} context has PMCR_EL0 {saved.pmcr:#x}: it is counted"
+
+
+def normal_worlds_ticks_go_on(now: Hardware) -> Iterable[str]:
+    """EL1's timers are as the normal world left them, but for what the driver does while it runs (world_switch.S)."""
+    if now.running == "secure":
+        for name, (live, left) in now.ticks.items():
+            if (live ^ left) & ~(ISTATUS if "_CTL_" in name else 0):
+                yield f"{name} is {live:#x}, the normal world left {left:#x}"
 
 
 def _kept(now: Hardware, *, running: bool = False) -> Iterator[tuple[str, Saved]]:

@@ -81,6 +81,8 @@ RULES = (
     Rule("who waits is not who runs", contexts.who_waits_is_not_who_runs, (6,), ("registers", "variables")),
     Rule("only the normal world is counted", contexts.only_the_normal_world_counts,
          (5,), ("registers", "variables", "contexts")),
+    Rule("the normal world's ticks go on in the secure world", contexts.normal_worlds_ticks_go_on,
+         (6,), ("registers", "ticks")),
 
     Rule("pages are of the layout's regions", ownership.pages_have_their_region, (4,), ("memory",)),
     Rule("each page has one state", ownership.pages_have_one_state, (4,), ("memory",)),

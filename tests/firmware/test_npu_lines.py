@@ -19,9 +19,10 @@ from .test_npu_switch import pending
 from .test_preemption import GICD_ISENABLER, load, store
 from .test_secure_interrupts import IOVA, PAGES, TICKS, by_force, by_release, start
 
-GICD_ICENABLER = 0x180
+GICD_ICENABLER, GICD_IPRIORITYR = 0x180, 0x400
 LINES = [NPU_LINE + core for core in range(3)]
 WORD = NPU_LINE // 32 * 4
+PRIORITIES = 0xF0D0_B090  # of four interrupts, and no two words are the same
 BITS = [1 << line % 32 for line in LINES]
 Take = Callable[[Phone], None]
 
@@ -54,6 +55,8 @@ def enabled(phone: Phone) -> int:
 @pytest.mark.parametrize("cores", range(8))
 def test_normal_world_finds_each_as_it_had_it(phone: Phone, cores: int, take: Take) -> None:
     enable(phone, cores)
+    for first in range(NPU_LINE // 4 * 4, LINES[-1] + 1, 4):
+        store(phone, GIC_DISTRIBUTOR.base + GICD_IPRIORITYR + first, PRIORITIES + first)
     before = phone.machine.checker.look().raw.interrupts
     phone.call(abi.NPU_ACQUIRE)
     assert enabled(phone) == 0  # what it sees of Group 0

@@ -84,6 +84,7 @@ def _phone() -> Iterator[Phone]:
     phone = Phone().boot()
     assert phone.status(abi.NPU_ACQUIRE) == Status.SUCCESS
     phone.enter(World.NORMAL)
+    phone.machine.excused = {"normal_worlds_ticks_go_on"}  # the secure world writes its timers here, before it leaves
     yield phone
     phone.machine.close()
 
@@ -185,13 +186,13 @@ def test_undefined_comes_at_the_vector_of_where_it_came_from(phone: Phone, begin
     phone.place_code(word(MRS, MDCCSR_EL0, 1))
     core.write_sysreg("SCTLR_EL1", core.read_sysreg("SCTLR_EL1") & ~1)
     core.x[PSTATE] = state
-    phone.machine.excused = {"secure_world_has_its_own_tables"}
+    phone.machine.excused.add("secure_world_has_its_own_tables")
     phone.machine.run(phone.machine.instructions + 1)
     while core.level == 3:
         phone.machine.run(phone.machine.instructions + 1)
     found = (core.pc - core.read_sysreg("VBAR_EL1"), core.pstate)
     told = [core.read_sysreg(name) for name in ("ESR_EL1", "ELR_EL1", "SPSR_EL1")]
     phone.machine.restore(begin)  # others have this phone, too
-    phone.machine.excused = set()
+    phone.machine.excused.discard("secure_world_has_its_own_tables")
     assert found == (offset, 0x3C5)
     assert told == [UNDEFINED << 26 | 1 << 25, code, state]

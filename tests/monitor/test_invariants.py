@@ -114,10 +114,10 @@ FORGOTTEN = [
     ("npu.c", "stage2_move_npu(NPU_IN_DRIVER);", "npu_registers_are_linked_by_mode"),
     ("stage2.c", "*normal.npu_link = 0;", "npu_registers_are_linked_by_mode"),
     ("stage2.c", "*driver.npu_link = 0;", "npu_registers_are_linked_by_mode"),
-    ("npu.c", "gic_take(INTERRUPT_NPU0 + core);", "group0_is_the_monitors"),
-    ("npu.c", "gic_give_back(INTERRUPT_NPU0 + core, normal_enabled[core]);", "group0_is_the_monitors"),
-    ("gic.c", "set_priority(interrupt, SECURE_PRIORITY);", "monitors_interrupts_come_first"),
-    ("gic.c", "set_priority(interrupt, NORMAL_PRIORITY);", "monitors_interrupts_come_first"),
+    ("npu.c", "normals[core] = gic_take(INTERRUPT_NPU0 + core);", "group0_is_the_monitors"),
+    ("npu.c", "gic_give_back(INTERRUPT_NPU0 + core, normals[core]);", "group0_is_the_monitors"),
+    ("gic.c", "normal.priority = set_priority(interrupt, SECURE_PRIORITY);", "monitors_interrupts_come_first"),
+    ("gic.c", "set_priority(interrupt, settings.priority);", "monitors_interrupts_come_first"),
     ("driver.c", "driver_watch();", "secure_timer_is_armed_for_the_earliest"),
 ]
 

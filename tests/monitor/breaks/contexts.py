@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.memory import CarveOut
+from emulator.world import World
 from tests.firmware.phone import PAGE, Phone
 
 from .by_hand import Break, flip, saved, variable
@@ -40,9 +40,10 @@ def secure_world_returns_to_aarch32(phone: Phone) -> None:
     saved(phone, SECURE, "spsr", EL0T_AARCH32)
 
 
-def driver_returns_to_el2_outside_of_the_stub(phone: Phone) -> None:
+def driver_returns_to_el2_behind_the_stub(phone: Phone) -> None:
+    symbols = phone.images.monitor.symbols
     saved(phone, DRIVER, "spsr", EL2H)
-    saved(phone, DRIVER, "elr", phone.layout.carve_out_base + CarveOut.NORMAL_ROOT)
+    saved(phone, DRIVER, "elr", phone.layout.carve_out_base + symbols["el2_stub_end"] - symbols["el2_stub_start"])
 
 
 def set_aside_context_returns_to_el2(phone: Phone) -> None:
@@ -77,6 +78,26 @@ def secure_world_counted(phone: Phone) -> None:
     saved(phone, SECURE, "pmcr_el0", 0x4100_3001)
 
 
+def running_secure_world_counted(phone: Phone) -> None:
+    saved(phone, SECURE, "pmcr_el0", 1)
+    phone.machine.checks = False
+    phone.enter(World.SECURE)
+    phone.machine.checks = True
+    saved(phone, SECURE, "pmcr_el0", 0)
+
+
+def tick_switched_off(phone: Phone) -> None:
+    flip(phone, "CNTV_CTL_EL0", 1)
+
+
+def tick_masked(phone: Phone) -> None:
+    flip(phone, "CNTP_CTL_EL0", 2)
+
+
+def tick_put_off(phone: Phone) -> None:
+    flip(phone, "CNTP_CVAL_EL0", 1 << 40)
+
+
 def running_secure_world_waits(phone: Phone) -> None:
     variable(phone, "thread", 1)
 
@@ -109,7 +130,7 @@ BREAKS = (
     Break("contexts_return_to_el1", normal_world_returns_to_el2, "secure"),
     Break("contexts_return_to_el1", secure_world_returns_to_el3),
     Break("contexts_return_to_el1", secure_world_returns_to_aarch32),
-    Break("contexts_return_to_el1", driver_returns_to_el2_outside_of_the_stub, "driver_interrupted"),
+    Break("contexts_return_to_el1", driver_returns_to_el2_behind_the_stub, "driver_interrupted"),
     Break("contexts_return_to_el1", set_aside_context_returns_to_el2, "in_handler"),
     Break("secure_world_has_its_own_tables", secure_world_without_mmu),
     Break("secure_world_has_its_own_tables", secure_tables_in_normal_memory),
@@ -124,4 +145,8 @@ BREAKS = (
     Break("who_waits_is_not_who_runs", idle_driver_cannot_be_called),
     Break("only_the_normal_world_counts", driver_counted),
     Break("only_the_normal_world_counts", secure_world_counted, "secure"),
+    Break("only_the_normal_world_counts", running_secure_world_counted),
+    Break("normal_worlds_ticks_go_on", tick_switched_off, "secure"),
+    Break("normal_worlds_ticks_go_on", tick_masked, "secure"),
+    Break("normal_worlds_ticks_go_on", tick_put_off, "secure"),
 )
