@@ -136,6 +136,7 @@ class Battle:
     ) -> None:
         shape, self._tokens = (NPU_SHAPE, NPU_TOKENS) if driver else (SHAPE, TOKENS)
         stored = attacked_medium(shape)
+        self._playbook: Playbook | None = None
         self.system = System(
             DRAM_BYTES,
             images=images,
@@ -144,6 +145,7 @@ class Battle:
             driver_context=driver or NpuSandbox,
             use_npu=driver is not None,
             make_machine=make_machine,
+            stopped=lambda: self.judge.look() if self._playbook and self._playbook.under_way else None,
             show=lambda notice: None if self._sweep.is_copy else show(notice),
         )
         self._sweep = Sweep(self.system.machine, tried)
@@ -173,7 +175,7 @@ class Battle:
 
         def begins(attack: Attack) -> None:
             self._sweep.begin()
-            self.judge.arm()
+            self.judge.begin()
             begun(attack)
 
         def ended(attack: Attack, through: bool | None) -> None:
@@ -183,12 +185,12 @@ class Battle:
             through = True if rule else through
             self._sweep.ended(through)
             assert through or by, f"{attack.name} did not get through, and nothing stopped it"
-            broken = f"{NOTHING}, and now {rule} is broken" if rule else NOTHING
+            broken = f"{NOTHING}, and {rule} was broken" if rule else NOTHING
             done(Verdict(attack.name, attack.tries, not through, broken if through else by, self._sweep.times))
             if through and not (self.judge.lifted and attack.careless is Carelessness.CHECK_SUMS):
                 raise Breach(attack.name)
 
-        playbook = Playbook(attacks, self.hostile, self.judge, begins, ended)
+        self._playbook = playbook = Playbook(attacks, self.hostile, self.judge, begins, ended)
         assert isinstance(self.system.normal, HostileKernel)
         self.system.normal.playbook = playbook
         try:

@@ -17,8 +17,9 @@ from emulator.memory_map import (
     DramLayout,
 )
 from monitor.abi import PageState
-from monitor.checker import Checker
+from monitor.checker import Broken, Checker
 from monitor.invariants import RULES
+from monitor.invariants.contexts import secure_world_has_its_own_tables
 from monitor.view import Ownership, read_ownership
 from nworld.attacks.drivers import BadDriver
 from nworld.attacks.hostile import Hostile, returning
@@ -34,6 +35,8 @@ GIB_SHIFT = 30
 BLOCK_DESCRIPTOR = 1 | 1 << 2 | 3 << 8 | 1 << 10  # level 1: normal memory, EL1 read/write, inner shareable, accessed
 ENTRY_BYTES = 8
 ENTRIES = PAGE_SIZE // ENTRY_BYTES
+NONE = len(RULES)  # of their numbers
+MONITOR_LEVEL = 3
 TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000  # of a table descriptor, and of VTTBR_EL2
 
 
@@ -61,18 +64,37 @@ class Judge:
         self._before: dict[int, bytes] = {}  # pages to be put right at the end of the attack
         self._handed_out: dict[int, bytes] = {}  # what targets held
         self._spare: int | None = None
+        self._broken = NONE
+        self._excused: set[str] = set()  # names of rules that the judge itself breaks
         self._ownership: Ownership
         self.arm()
 
-    def broken_rule(self) -> str | None:
-        """The name of a rule of monitor/invariants that does not hold."""
-        number = self._system.machine.ask(self._first_broken)
-        return RULES[number].name if number < len(RULES) else None
-
-    def _first_broken(self) -> int:
+    def begin(self) -> None:
+        """An attack is about to be tried."""
         self._checker.forget()
-        broken = {one.rule for one in self._checker.broken()}
-        return next((number for number, rule in enumerate(RULES) if rule.name in broken), len(RULES))
+        self._broken = NONE
+        self._excused.clear()
+        self.look()
+        self.arm()
+
+    def look(self) -> None:
+        """Ask for the rules that look back: to be called wherever the core stops while an attack is tried."""
+        if self._system.machine.core.level < MONITOR_LEVEL:
+            self._note(self._checker.moved())
+
+    def broken_rule(self) -> str | None:
+        """The name of a rule of monitor/invariants that does not hold, or has not held since the attack began."""
+        number = self._system.machine.ask(self._broken_by_now)
+        return None if number == NONE else RULES[number].name
+
+    def _broken_by_now(self) -> int:
+        self._note(self._checker.broken())
+        return self._broken
+
+    def _note(self, found: Iterable[Broken]) -> None:
+        names = {one.rule for one in found} - self._excused
+        if self._broken == NONE:
+            self._broken = next((number for number, rule in enumerate(RULES) if rule.name in names), NONE)
 
     def end(self) -> None:
         """The attack is over: everything holds again what it held before."""
@@ -111,7 +133,7 @@ class Judge:
         raise AssertionError(f"the pool has no {pages} adjacent locked pages")
 
     def secure_dram(self) -> Planted:
-        return self._target(self.layout.ownership_base - PAGE_SIZE)
+        return self._target(self.layout.secure_end - PAGE_SIZE)
 
     def carve_out(self) -> Planted:
         return self._target(self.layout.secure_base - PAGE_SIZE)
@@ -194,6 +216,7 @@ class Judge:
         return bool((self._read_ownership().entries != self._ownership.entries).any())
 
     def plant_secure_registers(self, block_for: BlockFor) -> None:
+        self._excused.add(secure_world_has_its_own_tables.__name__)
         self._planter.plant(block_for)
 
     def secure_registers_were_planted(self) -> bool:

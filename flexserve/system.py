@@ -113,8 +113,9 @@ class System:
 
     ``dram_bytes``: 64 MiB to 16 GiB in steps of 2 MiB; ``seed`` drives the TRNG, ``device_id`` the key fuses; ``show``
     takes what apps show their user, as it comes. The kernels may be others, to see what uncooperative ones can do;
-    ``make_machine`` may give a machine that somebody watches. Matrix products are the NPU's, without ``use_npu`` the
-    processor's; ``npu_app``: an app of the normal world uses the NPU as well.
+    ``make_machine`` may give a machine that somebody watches; ``stopped`` is called whenever the core has stopped,
+    before a kernel acts. Matrix products are the NPU's, without ``use_npu`` the processor's; ``npu_app``: an app of the
+    normal world uses the NPU as well.
     """
 
     def __init__(
@@ -131,8 +132,10 @@ class System:
         use_npu: bool = True,
         npu_app: bool = False,
         make_machine: Callable[[DramLayout], Machine] = Machine,
+        stopped: Callable[[], None] = lambda: None,
     ) -> None:
         images = images or Images.load()
+        self._stopped = stopped
         self.machine = make_machine(DramLayout(dram_bytes))
         self.machine.watch_table(self.machine.layout.ownership_base, self.machine.layout.pages)
         self._show = show
@@ -260,6 +263,7 @@ class System:
     def _step(self) -> None:
         """From one stop of the core to the next site."""
         stop = self.machine.run()
+        self._stopped()
         if stop.reason is StopReason.HALTED:
             raise PoweredOff
         for kernel in self._kernels:

@@ -62,6 +62,10 @@ class Checker:
         self._last = self._reader.look(self._last)
         return self._last
 
+    def moved(self) -> list[Broken]:
+        """How rules are broken that look back at what was seen the last time, or at deadlines."""
+        return judged(self._fresh, self.look())
+
     def broken(self) -> list[Broken]:
         """How rules are broken now, as often as they are."""
         now = self.look()

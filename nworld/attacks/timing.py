@@ -44,8 +44,7 @@ def _taken(window: Window, *, before: tuple[Act, ...] = (), behind: tuple[Act, .
         for act in before:
             yield from act(hostile, page)
         if not (yield from _take(hostile, page)):
-            scene.credit("the page was not LOCKED")
-            return False
+            return None
         for act in behind:
             yield from act(hostile, page)
         if scene.lifted:
@@ -56,6 +55,25 @@ def _taken(window: Window, *, before: tuple[Act, ...] = (), behind: tuple[Act, .
         return (yield from _is_used(hostile, scene, page))
 
     return script
+
+
+def _revocation(hostile: Hostile, scene: Scene) -> Script[bool | None]:
+    """A page is taken while the secure world waits for an answer. The entry in which it hears of that is interrupted.
+
+    That goes on when the secure world has heard of it again, in an entry above.
+    """
+    while not (yield from until(Moment.TOKEN))[0]:
+        pass
+    page = scene.page_of("layer 5")
+    taken = yield from _take(hostile, page)
+    assert taken, "the page was not LOCKED"
+    scene.arm()
+    yield from hostile.interrupt_at(hostile.choose(1))
+    yield from hostile.kernel.secure.poll()
+    yield from hostile.stop_timer()
+    if not scene.interrupted():
+        return None
+    return (yield from _is_used(hostile, scene, page))
 
 
 def _take(hostile: Hostile, page: int) -> Flow[bool]:
@@ -185,6 +203,7 @@ ATTACKS = tuple(
         ("race-growth", "takes a page while cache and workspace grow", _taken(_growth), Moment.REQUEST),
         ("race-drop", "takes a page while a request's memory is dropped", _taken(_end_of_request)),
         ("race-recall", "takes a page while the secure world gives pages back", _taken(_recall)),
+        ("race-revocation", "interrupts the entry in which the secure world hears of a page taken", _revocation),
         ("race-jobs", "takes a page of features while the NPU is used", _taken(_jobs), Moment.TOKEN, NpuSandbox),
         ("sequence-promise", "takes a page that is being decrypted into, and promises it again", _again),
         ("sequence-calls", "asks for more, closes the model, answers no request, and takes a page", _calls),

@@ -40,6 +40,7 @@ variants() { # kind and what refuses, pytest arguments...
 taken="SECURE_RESUME: BUSY, the page has left*"
 fire=tests/sworld/test_under_fire.py
 pool=tests/sworld/test_flexmem.py
+pool_interrupted=tests/sworld/test_flexmem_interrupted.py
 flexmem=tests/firmware/test_flexmem.py
 driver=tests/firmware/test_driver_context.py
 
@@ -103,6 +104,15 @@ variants "interrupts and arguments that end the secure kernel: IN_USE, BAD_REQUE
 	$fire::test_recall_that_comes_above_an_interrupted_thread_waits_for_it \
 	$fire::test_service_survives_any_one_thing_anywhere $fire::test_any_arguments_of_a_service_are_refused_by_name \
 	$fire::test_calls_while_a_thread_waits_for_its_reply_are_refused_by_name
+
+attacks "a revocation that is interrupted, at every instruction" race-revocation="$taken"
+variants "  one or many pages, in every gap: served once, acknowledged once" \
+	$pool::test_revocation_above_a_revocation_serves_every_page_once \
+	$pool_interrupted::test_page_that_is_taken_while_others_are_acknowledged_is_not_forgotten
+
+variants "traps that are no calls, of AArch32 too: FAULT, or undefined" tests/firmware/test_traps.py
+variants "ticks that the driver silences, sets, puts off: the normal world's own in the secure world" \
+	tests/firmware/test_ticks.py
 
 attacks "registers that carry a value" registers-x="world switch: *" registers-v="world switch: *" \
 	registers-el1="world switch: *" driver-debug-registers="trapped register, to EL3"

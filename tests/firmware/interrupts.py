@@ -157,6 +157,7 @@ class LeftOverTimer(Interrupt):
         set_anew = not AHEAD <= undisturbed.secure_timer < 2 * AHEAD
         before_el3 = isinstance(scene, Abort) and found.taken
         assert (found.served, found.taken) == (0, 0 if set_anew and not before_el3 else 1)
+        assert not set_anew or found.secure_timer == undisturbed.secure_timer
         assert is_over(phone, SECURE_TIMER)
 
 

@@ -14,8 +14,9 @@ from monitor.memory import CONTEXT
 from .phone import Phone
 from .scenes import stand
 
-# Exception classes (Arm ARM, ESR_EL3.EC) of what MDCR_EL3 traps: AArch32's MCR and MRC of coprocessors 15 and 14, MCRR and
-# MRRC of both, LDC and STC; AArch64's MSR and MRS. Then WFI, floating point, SVC and SMC of AArch32, and one that means nothing.
+# Exception classes (Arm ARM, ESR_EL3.EC) of what MDCR_EL3 traps: AArch32's MCR and MRC of coprocessors 15 and 14, MCRR
+# and MRRC of both, LDC and STC; AArch64's MSR and MRS. Then WFI, floating point, SVC and SMC of AArch32, and one that
+# means nothing.
 TRAPPED = (0x03, 0x04, 0x05, 0x06, 0x0C, 0x18)
 OTHERS = (0x00, 0x01, 0x07, 0x11, 0x13, 0x3F)
 UNKNOWN = 1 << 25  # of ESR_EL1: an instruction of 32 bits
@@ -30,7 +31,10 @@ def _phone() -> Iterator[Phone]:
 
 
 def trap(phone: Phone, exception: int, spsr: int | None = None) -> None:
-    """To where EL3 has been left again. The present context makes an SMC, which EL3 is told to be an exception of this class, and to come from ``spsr``."""
+    """The present context makes an SMC, of which EL3 is told that it is an exception of this class, from ``spsr``.
+
+    The core stands where EL3 has sent it.
+    """
     phone.place(0)
     while phone.core.pc != phone.images.monitor.symbols["smc_entry"]:
         phone.machine.run(phone.machine.instructions + 1)
@@ -55,13 +59,13 @@ def test_it_ends_the_drivers_call(phone: Phone, exception: int) -> None:
 
 
 @pytest.mark.parametrize("exception", [*TRAPPED, *OTHERS], ids=hex)
-@pytest.mark.parametrize("caller", [Caller.NORMAL, Caller.SECURE], ids=lambda caller: caller.name)
-def test_it_is_undefined_to_a_world(phone: Phone, caller: Caller, exception: int) -> None:
-    stand(phone, caller)
+@pytest.mark.parametrize("world", World, ids=lambda world: world.name)
+def test_it_is_undefined_to_a_world(phone: Phone, world: World, exception: int) -> None:
+    stand(phone, Caller.SECURE if world is World.SECURE else Caller.NORMAL)
     behind = phone.gate("gate_smc") + 4
     trap(phone, exception)
     core = phone.core
-    assert (core.world, core.level, core.pstate & 0x3FF) == (World[caller.name], 1, 0x3C5)
+    assert (core.world, core.level, core.pstate & 0x3FF) == (world, 1, 0x3C5)
     assert (core.read_sysreg("ESR_EL1"), core.read_sysreg("ELR_EL1")) == (UNKNOWN, behind)
 
 

@@ -165,6 +165,7 @@ STOPPED_BY = {
     "race-growth": BUSY,
     "race-drop": BUSY,
     "race-recall": BUSY,
+    "race-revocation": BUSY,
     "race-jobs": BUSY,
     "sequence-promise": GONE,
     "sequence-calls": f"SECURE_CALL: BUSY, {BUSY}",

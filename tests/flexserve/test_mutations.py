@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from emulator.gate import write
 from emulator.image import Image
+from emulator.memory_map import PAGE_SIZE
 from firmware.build import Mutation, build
 from flexserve.attack import run, select
 from flexserve.system import Images
+from monitor.abi import MEM_RECLAIM
+from monitor.services.calls import succeed
+from nworld.attacks import Attack, Moment
+from nworld.attacks.hostile import Hostile
+from nworld.attacks.registry import Script, until
+from nworld.attacks.scene import Scene
 
 MUTATIONS = (
     (
@@ -149,7 +157,7 @@ MUTATIONS = (
     ),
     (
         "the NPU's interrupts stay the normal world's",
-        Mutation("el3/npu.c", "gic_take(INTERRUPT_NPU0 + core);", ""),
+        Mutation("el3/npu.c", "normals[core] = gic_take(INTERRUPT_NPU0 + core);", ""),
         ("interrupt-forge", "interrupt-activate", "interrupt-prioritise"),
     ),
     (
@@ -228,9 +236,32 @@ def test_the_monitor_is_a_second_line_behind_a_careless_secure_kernel(attacks: t
     assert all(verdict.blocked for verdict in run(select(attacks), lifted=True))
 
 
+def test_rules_see_what_a_script_does_not_look_for(tmp_path: Path) -> None:
+    """A page that comes back unscrubbed, between two of the script's actions, and is clean when it ends."""
+
+    def script(hostile: Hostile, scene: Scene) -> Script[bool]:
+        yield from until(Moment.TOKEN)
+        yield from hostile.recall(1)
+        yield from hostile.kernel.secure.poll()
+        base, _ = yield from hostile.released_run()
+        yield from succeed(MEM_RECLAIM, base, 1, 0)
+        yield from write(base, bytes(PAGE_SIZE))
+        yield from hostile.forget_granted(base)
+        scene.credit("nothing")
+        return False
+
+    images = mutated(Mutation("el3/flexmem.c", "zero_page(page_address(page));", "(void)zero_page;"), tmp_path)
+    (verdict,) = run([Attack("looks away", "", script)], images=images)
+    assert (verdict.blocked, verdict.by) == (False, "nothing, and returned_pages_hold_zeros was broken")
+
+
 def blocked(mutation: Mutation, attacks: tuple[str, ...], folder: Path, *, lifted: bool) -> list[str]:
     """What a monitor that is built in ``folder`` still stops."""
+    verdicts = run(select(attacks), images=mutated(mutation, folder), lifted=lifted)
+    return [verdict.name for verdict in verdicts if verdict.blocked]
+
+
+def mutated(mutation: Mutation, folder: Path) -> Images:
     build(folder, ["monitor"], mutation)
     whole = Images.load()
-    images = Images(Image.load(folder / "monitor.elf"), whole.gate, whole.probe)
-    return [verdict.name for verdict in run(select(attacks), images=images, lifted=lifted) if verdict.blocked]
+    return Images(Image.load(folder / "monitor.elf"), whole.gate, whole.probe)
