@@ -10,5 +10,7 @@ held "a service by the NPU: every act in every gap" --timeout 7200 \
 	"tests/sworld/test_under_fire.py::test_service_survives_any_one_thing_anywhere[npu]"
 held "every flow of the pool: every act in every gap" \
 	tests/sworld/test_under_fire.py::test_pool_flow_survives_everything_everywhere
+held "revocations: every two acts in every two gaps" \
+	tests/sworld/test_under_fire.py::test_revocation_survives_any_two_things_anywhere
 
 verdict

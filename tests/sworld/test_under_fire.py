@@ -7,6 +7,7 @@ Short flows meet everything everywhere, a whole service samples of it; with UNDE
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -36,6 +37,7 @@ from .fire.normal import (
     SHARED_PAGES,
     Normal,
     Reply,
+    call,
     failed,
     force,
     force_all,
@@ -67,13 +69,17 @@ from .fire.scenes import (
     serve_again,
 )
 
+EVERYWHERE = os.environ.get("UNDER_FIRE") == "everything"
+REVOCATIONS = [name for name, flow in FLOWS.items() if flow.takes]
 PAGES = 9  # that a pool flow has LOCKED at most, but for one
 IN_POOL_FLOWS: tuple[Act, ...] = (
     *(force(number) for number in range(PAGES)), *(force_and_promise_again(number) for number in range(4)),
     force_all, take_back,
 )  # fmt: skip
+TWICE: tuple[Act, ...] = (call(Service.POLL), force(0), force(2), force_and_promise_again(1), force_all)
 SEEDS = 60
 SINGLES = 120
+PAIRS = 300
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +99,27 @@ def test_pool_flow_survives_everything_everywhere(name: str) -> None:
                 continue
             except Exception as failed:
                 raise AssertionError(f"gap {number}, {name_of(act)}") from failed
+
+
+@pytest.mark.parametrize("name", REVOCATIONS)
+def test_revocation_survives_any_two_things_anywhere(name: str) -> None:
+    """An entry that serves a revocation is interrupted, and so is the entry that serves it above; a sample, or all."""
+    script = pool_flow(name)
+    pairs: list[dict[int, list[Act]]] = []
+    for first in range(points(script, use_npu=True, kernel=PoolKernel)):
+        for act in TWICE:
+            try:
+                total = points(script, {first: [act]}, use_npu=True, kernel=PoolKernel)
+            except Idle:
+                continue
+            pairs += ({first: [act], second: [other]} for second in range(first + 1, total) for other in TWICE)
+    for acts in pairs if EVERYWHERE else random.Random(0).sample(pairs, PAIRS):  # noqa: S311 - not for cryptography
+        try:
+            script(make(acts, use_npu=True, kernel=PoolKernel))
+        except Idle:
+            continue
+        except Exception as failed:
+            raise AssertionError({gap: name_of(act) for gap, (act,) in acts.items()}) from failed
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -115,7 +142,7 @@ def test_model_is_served_undisturbed(use_npu: bool) -> None:
 def test_service_survives_any_one_thing_anywhere(use_npu: bool) -> None:
     """A sample that meets every act, and every stretch of the flow; or all of it."""
     total = points(serve, use_npu=use_npu)
-    singles = total * len(EVERYTHING) if os.environ.get("UNDER_FIRE") == "everything" else SINGLES
+    singles = total * len(EVERYTHING) if EVERYWHERE else SINGLES
     for index in range(singles):
         act = EVERYTHING[index % len(EVERYTHING)]
         number = index * total // singles
@@ -224,7 +251,7 @@ def test_page_that_is_taken_around_a_call_is_nobodys(call: Call, before: bool) -
 def test_what_is_taken_by_force_in_a_recall_is_paid_by_that() -> None:
     """As long as nothing has been released: what is taken then is one of the pages asked for."""
     name = "recall a region"
-    script_before, recall = FLOWS[name]
+    script_before, recall, _ = FLOWS[name]
     tried = 0
     for number in range(points(pool_flow(name), use_npu=True, kernel=PoolKernel)):
         released: list[int] = []

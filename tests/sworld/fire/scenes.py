@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from emulator.gate import Flow, Registers
 from emulator.memory_map import PAGE_SIZE
@@ -79,11 +79,12 @@ EVERYTHING: tuple[Act, ...] = (
 
 @dataclass
 class Run:
-    """One phone under one schedule; ``results`` of the script's calls by name."""
+    """One phone under one schedule; ``results`` of the script's calls by name. ``gaps``: up to where it settles."""
 
     phone: Phone
     normal: Normal
     computations: Computations
+    gaps: int = 0
     results: list[ServiceStatus] = field(default_factory=list)
 
     def call(self, service: int, *arguments: int) -> ServiceStatus:
@@ -139,6 +140,7 @@ def generate(run: Run, tokens: int = 2) -> ServiceStatus:
 def settle(run: Run) -> None:
     """Whatever the normal world has begun is over: nothing is owed, everything released is its own again."""
     phone = run.phone
+    run.gaps = phone.points
     phone.schedule, phone.judging = Planned(), True
     run.normal.acts, run.normal.lies = {}, {}
     phone.poll()
@@ -168,12 +170,16 @@ def serve_again(run: Run) -> None:
 
 
 def points(
-    script: Callable[[Run], None], *, use_npu: bool = False, kernel: type[SecureKernel] = SecureKernel
+    script: Callable[[Run], None],
+    acts: Mapping[int, Sequence[Act]] | None = None,
+    *,
+    use_npu: bool = False,
+    kernel: type[SecureKernel] = SecureKernel,
 ) -> int:
-    """Gaps of a script that nobody disturbs."""
-    run = make(use_npu=use_npu, kernel=kernel)
+    """Gaps of a script that nobody disturbs, or nothing but ``acts``."""
+    run = make(acts, use_npu=use_npu, kernel=kernel)
     script(run)
-    return run.phone.points
+    return run.gaps
 
 
 def requests(script: Callable[[Run], None]) -> list[int]:
@@ -244,19 +250,36 @@ class PoolKernel(SecureKernel):
 
 BACK, LOAD, DROP, DISCARD, GIVE_BACK, RECALL = range(POOL, POOL + 6)
 
-# Calls before the one that is disturbed, and that one
-FLOWS: Mapping[str, tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]] = {
-    "back": ((), (BACK, 0, 4)),
-    "back more": (((BACK, 1, 3),), (BACK, 4, 4)),
-    "back out of free pages": (((BACK, 2, 4), (DROP, 2)), (BACK, 5, 6)),
-    "load": ((), (LOAD, 1, 5)),
-    "load more": (((LOAD, 1, 3), (BACK, 0, 2)), (LOAD, 4, 4)),
-    "drop": (((BACK, 1, 4), (BACK, 2, 3)), (DROP, 1)),
-    "discard": (((BACK, 2, 4), (BACK, 0, 2)), (DISCARD, 2)),
-    "give back": (((BACK, 1, 6), (DROP, 1), (BACK, 2, 2)), (GIVE_BACK,)),
-    "recall free pages": (((BACK, 1, 6), (DROP, 1)), (RECALL, 4)),
-    "recall a region": (((BACK, 0, 3), (BACK, 1, 3), (BACK, 2, 3)), (RECALL, 5)),
-    "recall everything": (((BACK, 0, 3), (BACK, 1, 3)), (RECALL, 100)),
+Calls: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+class PoolFlow(NamedTuple):
+    """Calls ``before`` the one that is ``disturbed``; what the normal world ``takes`` out of that one's first reply.
+
+    With a page taken, SECURE_RESUME answers BUSY: an entry that serves the revocation comes before the reply.
+    """
+
+    before: Calls
+    disturbed: tuple[int, ...]
+    takes: tuple[Act, ...] = ()
+
+
+FLOWS: Mapping[str, PoolFlow] = {
+    "back": PoolFlow((), (BACK, 0, 4)),
+    "back more": PoolFlow(((BACK, 1, 3),), (BACK, 4, 4)),
+    "back out of free pages": PoolFlow(((BACK, 2, 4), (DROP, 2)), (BACK, 5, 6)),
+    "load": PoolFlow((), (LOAD, 1, 5)),
+    "load more": PoolFlow(((LOAD, 1, 3), (BACK, 0, 2)), (LOAD, 4, 4)),
+    "drop": PoolFlow(((BACK, 1, 4), (BACK, 2, 3)), (DROP, 1)),
+    "discard": PoolFlow(((BACK, 2, 4), (BACK, 0, 2)), (DISCARD, 2)),
+    "give back": PoolFlow(((BACK, 1, 6), (DROP, 1), (BACK, 2, 2)), (GIVE_BACK,)),
+    "recall free pages": PoolFlow(((BACK, 1, 6), (DROP, 1)), (RECALL, 4)),
+    "recall a region": PoolFlow(((BACK, 0, 3), (BACK, 1, 3), (BACK, 2, 3)), (RECALL, 5)),
+    "recall everything": PoolFlow(((BACK, 0, 3), (BACK, 1, 3)), (RECALL, 100)),
+    "revocation": PoolFlow(((BACK, 1, 3), (BACK, 2, 2)), (BACK, 4, 2), (force(1),)),
+    "revocation of two runs": PoolFlow(((BACK, 1, 3), (BACK, 2, 2)), (BACK, 4, 2), (force(0), force(3))),
+    "revocation of what is free": PoolFlow(((BACK, 1, 4), (DROP, 1)), (LOAD, 4, 2), (force(1),)),
+    "revocation, then a recall": PoolFlow(((BACK, 1, 3), (BACK, 2, 2)), (LOAD, 4, 2), (force(1), recall(2))),
 }
 
 
@@ -264,12 +287,13 @@ def pool_flow(name: str) -> Callable[[Run], None]:
     """The flow of this name, then everything back."""
 
     def script(run: Run) -> None:
-        before, disturbed = FLOWS[name]
+        before, disturbed, takes = FLOWS[name]
         schedule, run.phone.schedule = run.phone.schedule, Planned()
         judging, run.phone.judging = run.phone.judging, False
         for one in before:
             assert run.call(*one) is ServiceStatus.DONE
         run.phone.schedule, run.phone.points, run.phone.judging = schedule, 0, judging
+        run.normal.acts = {len(run.normal.served): list(takes)}
         run.call(*disturbed)
         settle(run)
         judge.at_rest(run.phone)
