@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -27,11 +28,13 @@ from monitor.abi import (
     Call,
     PageState,
 )
-from monitor.services.messages import GenerateRequest, Request, RequestStatus, Service, ServiceStatus
-from sworld.region import DeviceAccess
+from monitor.services.messages import DriverOperation, GenerateRequest, Request, RequestStatus, Service, ServiceStatus
+from sworld import npu, workspace
+from sworld.region import DeviceAccess, Kind
 
 from .fire import judge
 from .fire.core import Act, Idle, Phone, Point
+from .fire.driver import LIES, Liar
 from .fire.normal import (
     SHARED,
     SHARED_PAGES,
@@ -67,6 +70,7 @@ from .fire.scenes import (
     pool_flow,
     serve,
     serve_again,
+    serve_to_the_end,
 )
 
 EVERYWHERE = os.environ.get("UNDER_FIRE") == "everything"
@@ -78,8 +82,11 @@ IN_POOL_FLOWS: tuple[Act, ...] = (
 )  # fmt: skip
 TWICE: tuple[Act, ...] = (call(Service.POLL), force(0), force(2), force_and_promise_again(1), force_all)
 SEEDS = 60
-SINGLES = 120
+SINGLES = 126
 PAIRS = 300
+FALSE_ANSWERS = 39
+LYING_SEEDS = 40
+NEVER = 1 << 40  # multiplications: as many as no job has
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +169,71 @@ def test_service_survives_sequences(seed: int) -> None:
     run = make(Random(seed, spacing=3 + 4 * seed % 97), use_npu=bool(seed % 2))
     serve(run)
     serve_again(run)
+
+
+@pytest.fixture
+def jobs_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job is begun at once and waited for later, though the model is small; requests come in between."""
+    monkeypatch.setattr(npu, "OVERLAP_MACS", 0)
+    monkeypatch.setattr(workspace, "SMALLEST_HALF", 1)
+
+
+class WhileItMultiplies(Random):
+    """And weights are taken whenever a job has begun: they are asked for again before it is waited for."""
+
+    _is_under_way = False
+
+    def at(self, point: Point, phone: Phone) -> list[Act]:
+        acts = super().at(point, phone)
+        before, self._is_under_way = self._is_under_way, bool(phone.kernel.npu and phone.kernel.npu._under_way)
+        return [take_weights, *acts] if self._is_under_way and not (before or point.above) else acts
+
+
+def take_weights(phone: Phone) -> None:
+    """A page of each layer's."""
+    for region in phone.kernel.pool.state.regions:
+        if region.kind is Kind.WEIGHTS and region.frames:
+            force(pages_in(phone, PageState.LOCKED).index(region.frames[0]))(phone)
+
+
+@pytest.mark.usefixtures("jobs_overlap")
+def test_every_false_answer_of_the_driver_is_found_out() -> None:
+    """One, in each call: a sample that meets every lie and every stretch of the flow; or all of it.
+
+    What the driver is asked when the NPU has interrupted is among the calls.
+    """
+    honest = make(WhileItMultiplies(0, NEVER), use_npu=True)
+    serve_to_the_end(honest)
+    calls = honest.phone.driver.calls
+    singles = calls * len(LIES) if EVERYWHERE else FALSE_ANSWERS
+    told: Counter[str] = Counter()
+    for index in range(singles):
+        number, name = index * calls // singles, list(LIES)[index % len(LIES)]
+        run = make(WhileItMultiplies(0, NEVER), use_npu=True, driver=Liar({number: name}))
+        try:
+            serve_to_the_end(run)
+            serve_again(run)
+        except Exception as failed:
+            raise AssertionError(f"call {number}: {name}") from failed
+        told += run.phone.met
+    assert told.keys() >= {*LIES, "POWER by service", "SUBMIT by service", "WAIT by service", "WAIT by fiq"}
+
+
+@pytest.mark.usefixtures("jobs_overlap")
+def test_driver_fails_and_lies_in_any_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under fire, with interrupts of the NPU's and normal jobs that are waited for; each of these does come."""
+    met: Counter[str] = Counter()
+    for seed in range(LYING_SEEDS):
+        monkeypatch.setattr(npu, "OVERLAP_MACS", (0, NEVER)[seed % 2])
+        schedule = WhileItMultiplies(seed, spacing=3 + 4 * seed % 29)
+        run = make(schedule, use_npu=True, driver=Liar(seed=seed))
+        try:
+            serve_to_the_end(run)
+            serve_again(run)
+        except Exception as failed:
+            raise AssertionError(f"seed {seed}") from failed
+        met += run.phone.met
+    assert met.keys() >= {*LIES, *(f"{operation.name} by service" for operation in DriverOperation), "FIQ", "BUSY"}
 
 
 @pytest.mark.parametrize("use_npu", [False, True], ids=["processor", "npu"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
@@ -9,10 +10,12 @@ from typing import NamedTuple, Protocol, TypeAlias
 from emulator.devices.trusted import KEY_BYTES, MODEL_ID_BYTES, NAME_BYTES, Slot, Trusted, fuse_key
 from emulator.gate import ALL_ENTRIES, Arrival, Operations, Registers
 from emulator.memory_map import DRAM_BASE, MIB, NPU_CONTROL, PAGE_SIZE, TRUSTED, DramLayout
+from emulator.product_check import Verdict
 from emulator.world import World
 from monitor.abi import (
     DRIVER_CALL,
     MEM_RECLAIM,
+    NPU_ACQUIRE,
     SECURE_DONE,
     SECURE_READY,
     SECURE_RPC,
@@ -20,7 +23,7 @@ from monitor.abi import (
     Pending,
     Status,
 )
-from monitor.services.messages import DriverStatus
+from monitor.services.messages import DriverOperation, DriverStatus
 from sworld.kernel import SecureKernel
 from sworld.npu_jobs import STATUS as NPU_STATUS
 
@@ -106,6 +109,39 @@ class NormalWorld(Protocol):
     def answer(self, phone: Phone, request: int, arguments: tuple[int, ...]) -> tuple[int, ...]: ...
 
 
+class Driver:
+    """The NPU's, in its sandbox: this one does its duty. ``verdict``: what the check of the sums finds.
+
+    ``missing``: sums of jobs that were begun and are not computed yet, with the losses of the pool at that time.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.verdict = Verdict.RIGHT
+        self.missing: dict[int, int] = {}
+
+    def call(self, phone: Phone, operation: int, program: int) -> Results:
+        """DRIVER_CALL, while the NPU is secure."""
+        if operation in (DriverOperation.RUN, DriverOperation.SUBMIT):
+            self.verdict = Verdict.RIGHT
+            self.missing.update(dict.fromkeys(_sums_of(phone, program), phone.kernel.pool.state.losses))
+        results = self.answer(phone, operation)
+        self.calls += 1
+        return results
+
+    def answer(self, phone: Phone, operation: int) -> Results:
+        """A job that is begun is done at once, and the NPU interrupts."""
+        phone.monitor.npu_interrupts = operation == DriverOperation.SUBMIT
+        return status(Status.SUCCESS, DriverStatus.DONE)
+
+
+def _sums_of(phone: Phone, program: int) -> list[int]:
+    """Where the sums of the job with this program belong."""
+    book = phone.kernel.npu._book if phone.kernel.npu else None
+    jobs = [job for job in book.state.jobs.values() if job.program == program] if book else []
+    return [sums for job in jobs for sums in job.accept[1][2::3]]  # type: ignore[index]
+
+
 @dataclass
 class Left:
     """How the secure world was left: by which call, with what."""
@@ -115,7 +151,10 @@ class Left:
 
 
 class Phone:
-    """Booted. ``judge`` is asked at every point; ``operations`` are the secure kernel's computations."""
+    """Booted. ``judges`` are asked at every point; ``operations`` are the secure kernel's computations.
+
+    ``met``: what has come to pass of the NPU, for tests that insist on it.
+    """
 
     def __init__(
         self,
@@ -137,7 +176,8 @@ class Phone:
         self.reached: Callable[[int], None] = lambda page: None
         self.points = 0
         self.judging = True
-        self.drives: Callable[[Phone, tuple[int, ...]], Results] = _drive_well
+        self.driver = Driver()
+        self.met: Counter[str] = Counter()
         self._gate = ModelGate()
         port = ModelPort(self.translation, self._reached_by_port, trusted_block(slots))
         self.kernel = kernel(
@@ -192,7 +232,9 @@ class Phone:
     def _enter(self, reason: Pending, arguments: tuple[int, ...]) -> Left:
         arrival = Arrival.REVOCATION if self.monitor.revoked else Arrival.ENTRY
         filled = (*arguments, *[0] * 5)[:5]
-        self._gate.x = (self.monitor.pending(reason), *filled, self.monitor.claim.owed)
+        mask = self.monitor.pending(reason)
+        self.met["FIQ"] += bool(mask & Pending.FIQ)
+        self._gate.x = (mask, *filled, self.monitor.claim.owed)
         self.kernel.arrived(arrival)
         return self._run()
 
@@ -217,14 +259,21 @@ class Phone:
             case "smc" if site.number in (SECURE_DONE.function, SECURE_RPC.function, SECURE_READY.function):
                 return Left(site.number, site.arguments)
             case "smc" if site.number == DRIVER_CALL.function:
-                self._gate.x = self.drives(self, site.arguments)
+                self._gate.x = self._drive(*site.arguments[:2])
             case "smc":
                 results = self.monitor.call(Caller.SECURE, site.number, site.arguments)
                 assert results is not None, f"the secure kernel makes an unknown call, {site.number:#x}"
+                self.met["BUSY"] += site.number == NPU_ACQUIRE.function and results[0] == status(Status.BUSY)[0]
                 self._gate.x = results
             case _:
                 raise AssertionError(site)
         return None
+
+    def _drive(self, operation: int, program: int = 0) -> Results:
+        if not self.monitor.npu_is_secure:
+            return status(Status.WRONG_STATE)
+        self.monitor.npu_interrupts = False
+        return self.driver.call(self, operation, program)
 
     def _judge(self) -> None:
         for judge in self.judges if self.judging else ():
@@ -249,11 +298,6 @@ class Phone:
             self.poll()
         assert resumed is Status.SUCCESS
         self._gate.site, self._gate.x = site, x
-
-
-def _drive_well(phone: Phone, _: tuple[int, ...]) -> Results:
-    """The driver says that all is done."""
-    return status(Status.SUCCESS if phone.monitor.npu_is_secure else Status.WRONG_STATE, DriverStatus.DONE)
 
 
 def trusted_block(slots: tuple[Slot, ...]) -> dict[int, Callable[[int | None], int]]:

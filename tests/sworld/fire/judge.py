@@ -118,4 +118,5 @@ def empty(phone: Phone) -> None:
     assert not list(pages_held(phone))
     assert not pool._addresses.state.taken, "virtual addresses were not given back"
     if phone.kernel.npu:
+        assert not phone.monitor.npu_is_secure, "the NPU was not given back"
         assert not phone.kernel.npu._memory._iovas.state.taken, "addresses of the NPU's were not given back"

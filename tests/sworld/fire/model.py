@@ -17,6 +17,7 @@ from sworld.package import HEADER_SIZE, Package, open_chunk
 from sworld.region import Kind
 from sworld.shape import ModelShape
 
+from .core import Driver
 from .judge import SECRET
 from .memory import ModelPort, is_flex_mem
 
@@ -73,7 +74,7 @@ class Computations:
 
     def __init__(self, plaintexts: dict[str, bytes]) -> None:
         self.pool: Pool | None = None
-        self.verdict = Verdict.RIGHT
+        self.driver = Driver()
         self._plaintexts = plaintexts
 
     def operations(self) -> Operations:
@@ -88,6 +89,7 @@ class Computations:
         for place in places:
             self._use(port, place)
         if name in WRITES_LAST:
+            self._compute(places[:-1], places[-1])
             port.write(places[-1], SECRET)
             return 0
         return TOKEN
@@ -103,9 +105,18 @@ class Computations:
             for sums in results[2::3]:
                 assert isinstance(sums, int)
                 port.write(sums, SECRET)
-            return self.verdict
+                if self.driver.verdict is Verdict.RIGHT:
+                    self._compute([], sums)
+            return self.driver.verdict
         port.write(places[-1], SECRET)
         return 0
+
+    def _compute(self, inputs: list[int], output: int) -> None:
+        """Whoever began again since a job was begun does not use its sums."""
+        assert self.pool
+        for place in inputs:
+            assert self.driver.missing.get(place) != self.pool.state.losses, "sums are used that nobody has computed"
+        self.driver.missing.pop(output, None)
 
     def _use(self, port: ModelPort, place: int) -> None:
         """A page of weights holds those of its chunk, decrypted."""

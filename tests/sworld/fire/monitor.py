@@ -45,6 +45,9 @@ class MonitorModel:
     npu_is_secure: bool = False
     npu_claim: Claim = field(default_factory=Claim)
     npu_revoked: bool = False
+    npu_drains: bool = False  # for the secure world, which has asked for it
+    npu_interrupts: bool = False  # while it is the secure world's
+    normal_job: int = 0  # is still under way at so many looks at it
     waits: bool = False  # an ordinary thread is interrupted
     handler_waits: bool = False
     in_handler: bool = False
@@ -224,19 +227,23 @@ class MonitorModel:
     def _npu_acquire(self) -> Results:
         if self.npu_is_secure:
             return status(Status.WRONG_STATE)
-        self.npu_is_secure, self.npu_revoked = True, False
+        if self.normal_job:
+            self.npu_drains, self.normal_job = True, self.normal_job - 1
+            return status(Status.BUSY)
+        self.npu_is_secure, self.npu_drains, self.npu_revoked = True, False, False
         return status(Status.SUCCESS)
 
     def _npu_release(self) -> Results:
-        if not self.npu_is_secure:
+        if not self.npu_is_secure and not self.npu_drains:
             return status(Status.WRONG_STATE)
-        self.npu_is_secure, self.npu_claim.owed = False, 0
+        self.npu_is_secure = self.npu_drains = self.npu_interrupts = False
+        self.npu_claim.owed = 0
         return status(Status.SUCCESS)
 
     def _npu_recall(self, ticks: int) -> Results:
         if ticks < abi.MINIMUM_DEADLINE or ticks > MASK - self.now:
             return status(Status.INVALID_PARAMETER)
-        if not self.npu_is_secure:
+        if not self.npu_is_secure and not self.npu_drains:
             return status(Status.SUCCESS, 0)
         claim = self.npu_claim
         claim.deadline = min(claim.deadline, self.now + ticks) if claim.owed else self.now + ticks
@@ -295,6 +302,7 @@ class MonitorModel:
         for bit, holds in (
             (Pending.REVOKED, self.revoked), (Pending.RECALL, self.claim.owed), (Pending.PREEMPTED, self.in_handler),
             (Pending.NPU_RECALL, self.npu_claim.owed), (Pending.NPU_REVOKED, self.npu_revoked),
+            (Pending.FIQ, self.npu_interrupts),
         ):  # fmt: skip
             mask |= bit if holds else Pending(0)
         return mask

@@ -232,6 +232,25 @@ def force_npu(phone: Phone) -> None:
     phone.smc(NPU_RECLAIM.function)
 
 
+def start_job(looks: int) -> Act:
+    """On the NPU, while it is the normal world's: NPU_ACQUIRE answers BUSY so often."""
+
+    def act(phone: Phone) -> bool:
+        monitor = phone.monitor
+        if monitor.npu_is_secure or monitor.npu_drains:
+            return False
+        monitor.normal_job = looks
+        return True
+
+    return act
+
+
+def interrupt_by_npu(phone: Phone) -> bool:
+    """Its driver has it do so whenever it likes; the next entry says so."""
+    phone.monitor.npu_interrupts = phone.monitor.npu_is_secure
+    return phone.monitor.npu_is_secure
+
+
 def name_of(act: Act) -> str:
     """For reports."""
     cells = [cell.cell_contents for cell in act.__closure__ or ()]

@@ -14,7 +14,7 @@ from sworld.kernel import SecureKernel
 from sworld.region import DeviceAccess, Kind, Region
 
 from . import judge
-from .core import Act, Phone, Point
+from .core import Act, Driver, Phone, Point
 from .model import SLOT, TOKEN, Computations, stored
 from .normal import (
     SHARED,
@@ -26,10 +26,12 @@ from .normal import (
     force_all,
     force_and_promise_again,
     force_npu,
+    interrupt_by_npu,
     lies_for,
     recall,
     reclaim_released,
     scribble,
+    start_job,
     take_back,
 )
 
@@ -72,6 +74,7 @@ class Random:
 EVERYTHING: tuple[Act, ...] = (
     *(force(number) for number in range(20)), *(force_and_promise_again(number) for number in range(20)),
     force_all, take_back, scribble, recall(1), recall(7), recall(100), force_npu, reclaim_released,
+    start_job(1), start_job(3), interrupt_by_npu,
     call(Service.POLL), call(Service.SHARE, SHARED + 64 * PAGE_SIZE, 8), call(Service.OPEN, REQUEST),
     call(Service.GENERATE, REQUEST), call(Service.CLOSE), call(999, 1, 2, 3, 4),
 )  # fmt: skip
@@ -102,6 +105,7 @@ def make(
     requests: Mapping[int, list[Act]] | None = None,
     lies: Mapping[int, Lie] | None = None,
     use_npu: bool = False,
+    driver: Driver | None = None,
     kernel: type[SecureKernel] = SecureKernel,
     normal: type[Normal] = Normal,
 ) -> Run:
@@ -113,6 +117,7 @@ def make(
     held = Planned()
     phone = Phone(world, held, computations.operations(), (content.slot,), use_npu=use_npu, kernel=kernel)
     computations.pool = phone.kernel.pool
+    phone.driver = computations.driver = driver or Driver()
     judge.Judge(phone, content.plain_pages())
     run = Run(phone, world, computations)
     assert run.call(Service.SHARE, SHARED, SHARED_PAGES) is ServiceStatus.DONE
@@ -157,6 +162,15 @@ def serve(run: Run) -> None:
     judge.at_rest(run.phone)
     run.call(Service.CLOSE)
     reclaim_released(run.phone)
+    judge.empty(run.phone)
+
+
+def serve_to_the_end(run: Run) -> None:
+    """The same, and the model is closed before anything has settled."""
+    open_model(run)
+    generate(run)
+    run.call(Service.CLOSE)
+    settle(run)
     judge.empty(run.phone)
 
 
