@@ -83,9 +83,9 @@ IN_POOL_FLOWS: tuple[Act, ...] = (
 TWICE: tuple[Act, ...] = (call(Service.POLL), force(0), force(2), force_and_promise_again(1), force_all)
 SEEDS = 60
 SINGLES = 126
-PAIRS = 300
-FALSE_ANSWERS = 39
-LYING_SEEDS = 40
+PAIRS = 200
+FALSE_ANSWERS = 26
+LYING_SEEDS = 30
 NEVER = 1 << 40  # multiplications: as many as no job has
 
 
