@@ -6,6 +6,7 @@
 #define SCR_NS            (1 << 0)
 #define SCR_IRQ           (1 << 1)
 #define SCR_FIQ           (1 << 2)
+#define SCR_EA            (1 << 3)
 #define SCR_RES1          (3 << 4)
 #define SCR_SIF           (1 << 9)
 #define SCR_RW            (1 << 10)
@@ -49,6 +50,7 @@
 #define CNTHCTL_EL1_COUNTER_AND_TIMER 3
 
 #define ISR_A_BIT         8 /* ISR_EL1: an SError is pending */
+#define DAIF_A            4 /* of DAIFSet, DAIFClr: SErrors */
 
 #define ATTRIBUTE_DEVICE  0
 #define ATTRIBUTE_NORMAL  1

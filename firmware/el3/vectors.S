@@ -25,9 +25,11 @@ vectors:
 	panic_vector 4			/* EL3 */
 	panic_vector 5
 	panic_vector 6
-	panic_vector 7
+	.balign	0x80			/* an SError, which EL3 lets come in one place only: see left_behind */
+	eret
 
-	.macro	save_context		/* x0: the context of the world that was left */
+	/* x0, x20: the context of the world that was left; x19: what was pending, its own stores answered. */
+	.macro	save_context
 	stp	x0, x1, [sp, #-16]!
 	mrs	x0, tpidr_el3
 	stp	x2, x3, [x0, #0x10]
@@ -50,6 +52,8 @@ vectors:
 	stp	x1, x2, [x0, #CONTEXT_ELR]
 	ldp	x1, x2, [sp], #16
 	stp	x1, x2, [x0, #CONTEXT_X]
+	mov	x20, x0
+	dsb	sy
 	mrs	x19, isr_el1
 	.endm
 
@@ -89,11 +93,31 @@ checked_exit:
 	mrs	x1, isr_el1
 	bic	x1, x1, x19
 	tbnz	x1, #ISR_A_BIT, serror_at_el3
+	tbnz	x19, #ISR_A_BIT, left_behind
+	b	monitor_exit
+
+	/*
+	 * What was pending at entry is the world's own: it waits for that, but goes with nobody into another one. A driver's
+	 * would hit the normal world. EL3 takes it, and that is all that comes of it.
+	 */
+left_behind:
+	mrs	x0, tpidr_el3
+	cmp	x0, x20
+	b.eq	monitor_exit
+	mrs	x0, scr_el3
+	orr	x1, x0, #SCR_EA
+	msr	scr_el3, x1
+	isb
+	msr	daifclr, #DAIF_A
+	isb
+	msr	daifset, #DAIF_A
+	msr	scr_el3, x0
+	isb
 	b	monitor_exit
 
 	/*
 	 * With SCR_EL3.EA=0 an SError is never taken at EL3: one that EL3's own store caused would wait for the ERET and hit
-	 * the world that called. What was pending at entry is the world's own.
+	 * the world that is entered.
 	 */
 serror_at_el3:
 	adrp	x0, serror_text

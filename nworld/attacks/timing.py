@@ -44,6 +44,7 @@ def _taken(window: Window, *, before: tuple[Act, ...] = (), behind: tuple[Act, .
         for act in before:
             yield from act(hostile, page)
         if not (yield from _take(hostile, page)):
+            assert scene.state(page) is not PageState.LOCKED, "a page that is LOCKED, and owed, and due, is refused"
             return None
         for act in behind:
             yield from act(hostile, page)

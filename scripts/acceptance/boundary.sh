@@ -111,6 +111,7 @@ variants "  one or many pages, in every gap: served once, acknowledged once" \
 	$pool_interrupted::test_page_that_is_taken_while_others_are_acknowledged_is_not_forgotten
 
 variants "traps that are no calls, of AArch32 too: FAULT, or undefined" tests/firmware/test_traps.py
+variants "refused stores whose SError goes with the core: it waits for who made it, or is gone" tests/firmware/test_serrors.py
 variants "ticks that the driver silences, sets, puts off: the normal world's own in the secure world" \
 	tests/firmware/test_ticks.py
 

@@ -64,6 +64,33 @@ def test_driver_silences_the_tick_for_its_own_call_only(phone: Phone, way: str, 
     assert acknowledge(phone) == VIRTUAL_TIMER
 
 
+def by_the_physical_timer(phone: Phone) -> None:
+    phone.set_timer(phone.machine.instructions + AHEAD)
+
+
+def by_a_recall(phone: Phone) -> None:
+    assert phone.status(abi.MEM_RECALL, 1, abi.MINIMUM_DEADLINE) == Status.SUCCESS
+
+
+@pytest.mark.parametrize("interrupted", [by_the_physical_timer, by_a_recall])
+@pytest.mark.parametrize("way", WAYS)
+def test_tick_is_the_normal_worlds_when_the_driver_is_interrupted(
+    phone: Phone, way: str, interrupted: Callable[[Phone], None]
+) -> None:
+    instruction, value = WAYS[way]
+    phone.enter(World.NORMAL)
+    tick = phone.machine.instructions + (1 << 40)
+    phone.set_timer(tick, "cntv")
+    interrupted(phone)
+    phone.enter(World.SECURE)
+    phone.smc(abi.DRIVER_CALL.function)
+    execute(phone, instruction, 0, value)
+    assert phone.in_driver
+    spin(phone)
+    assert preempted(phone)
+    assert (phone.core.read_sysreg("CNTV_CTL_EL0"), phone.core.read_sysreg("CNTV_CVAL_EL0")) == (1, tick)
+
+
 def test_tick_that_the_driver_sets_is_not_the_normal_worlds(phone: Phone) -> None:
     """It may preempt the driver itself; behind its call nothing is left of it."""
     phone.enter(World.SECURE)

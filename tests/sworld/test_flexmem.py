@@ -5,6 +5,8 @@ What others do between its steps is test_under_fire.py's.
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from emulator.gate import Flow, Registers
@@ -300,6 +302,16 @@ def test_out_of_virtual_addresses_is_refused_and_they_come_back() -> None:
     assert refused.value.status is ServiceStatus.OUT_OF_MEMORY
     bench.drive(bench.pool.discard(regions[1]))
     assert bench.pool.reserve(Kind.WEIGHTS, "large", NORMAL.pages * PAGE_SIZE).va == regions[1].va
+
+
+def test_behind_each_region_is_a_page_that_is_nobodys() -> None:
+    """Also where one has taken the addresses of another: an access past its end is an exception."""
+    bench = Bench()
+    regions = [bench.pool.reserve(Kind.WEIGHTS, "adjoining", 2 * PAGE_SIZE) for _ in range(3)]
+    bench.drive(bench.pool.discard(regions.pop(1)))
+    regions.append(bench.pool.reserve(Kind.WEIGHTS, "between", 2 * PAGE_SIZE))
+    starts = sorted(region.va for region in regions)
+    assert [after - before for before, after in itertools.pairwise(starts)] == [3 * PAGE_SIZE] * 2
 
 
 def test_out_of_tables_is_refused_and_leaves_nothing_behind() -> None:
