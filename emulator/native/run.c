@@ -57,9 +57,9 @@ void core_advance(struct machine *machine, uint64_t instruction)
 {
 	if (instruction > machine->core.instructions) {
 		machine->core.instructions = instruction;
-		dma_advance(machine); /* so that whoever waits sees at once what is due then */
-		npu_advance(machine);
 	}
+	dma_advance(machine); /* so that whoever waits sees at once what is due then, and be it in this very instant */
+	npu_advance(machine);
 }
 
 uint64_t core_next_event(struct machine *machine)

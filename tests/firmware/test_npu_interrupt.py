@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from emulator.machine import StopReason
 from emulator.world import World
 from monitor import abi
 from monitor.abi import Caller, Pending, Status
@@ -50,6 +51,21 @@ def test_told_at_every_entry_until_the_driver_has_cleared_it(phone: Phone) -> No
     phone.smc(abi.DRIVER_RETURN.function)
     assert not told(phone)
     assert is_over(phone, NPU_LINE)
+
+
+@pytest.mark.parametrize("late", range(-2, 3))
+def test_wait_that_begins_in_the_instant_in_which_the_job_ends_is_over(phone: Phone, late: int) -> None:
+    """Neither before it nor behind it: what is due then has not been performed yet."""
+    npu = NpuInterrupt()
+    npu.prepare(phone, Scene(abi.SECURE_DONE.function, Caller.SECURE, secure_npu))
+    spend_time(phone, npu.due + late - 1)
+    phone.core.pc = phone.gate("gate_idle")
+    stop = phone.machine.run(phone.machine.instructions + 1)
+    if late == 0:
+        assert stop.reason is StopReason.WFI and phone.machine.instructions == npu.due
+        assert phone.machine.time_to_next_event() == 0
+    phone.machine.wait_for_npu()
+    assert phone.machine.instructions <= npu.due + abi.MAX_SWITCH_INSTRUCTIONS
 
 
 @pytest.mark.parametrize(
