@@ -80,21 +80,19 @@ class Judge:
     def look(self) -> None:
         """Ask for the rules that look back: to be called wherever the core stops while an attack is tried."""
         if self._system.machine.core.level < MONITOR_LEVEL:
-            self._note(self._checker.moved())
+            self._broken = self._system.machine.ask(lambda: self._first_broken(self._checker.moved()))
 
     def broken_rule(self) -> str | None:
         """The name of a rule of monitor/invariants that does not hold, or has not held since the attack began."""
-        number = self._system.machine.ask(self._broken_by_now)
+        number = self._system.machine.ask(lambda: self._first_broken(self._checker.broken()))
         return None if number == NONE else RULES[number].name
 
-    def _broken_by_now(self) -> int:
-        self._note(self._checker.broken())
-        return self._broken
-
-    def _note(self, found: Iterable[Broken]) -> None:
+    def _first_broken(self, found: Iterable[Broken]) -> int:
+        """What was broken before, or the first rule of ``found``."""
         names = {one.rule for one in found} - self._excused
-        if self._broken == NONE:
-            self._broken = next((number for number, rule in enumerate(RULES) if rule.name in names), NONE)
+        if self._broken != NONE:
+            return self._broken
+        return next((number for number, rule in enumerate(RULES) if rule.name in names), NONE)
 
     def end(self) -> None:
         """The attack is over: everything holds again what it held before."""
