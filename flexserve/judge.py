@@ -29,14 +29,13 @@ from .evidence import Evidence
 from .judged_kernel import JudgedKernel
 from .npu_judge import NpuJudge
 from .planted_registers import RegisterPlanter
-from .system import System
+from .system import MONITOR_LEVEL, System
 
 GIB_SHIFT = 30
 BLOCK_DESCRIPTOR = 1 | 1 << 2 | 3 << 8 | 1 << 10  # level 1: normal memory, EL1 read/write, inner shareable, accessed
 ENTRY_BYTES = 8
 ENTRIES = PAGE_SIZE // ENTRY_BYTES
 NONE = len(RULES)  # of their numbers
-MONITOR_LEVEL = 3
 TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000  # of a table descriptor, and of VTTBR_EL2
 
 

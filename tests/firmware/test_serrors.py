@@ -12,7 +12,7 @@ from monitor import abi
 from monitor.abi import Status
 
 from .phone import PAGE, PSTATE, Phone
-from .test_driver_context import LDR, execute
+from .test_driver_context import LDR, enter, execute
 from .test_preemption import arm, preempted, spin
 
 NARROW, WIDE = 0x3900_0001, 0xF900_0001  # strb w1, [x0]; str x1, [x0]: sizes that the NPU and the UART have not
@@ -57,8 +57,7 @@ def secure_world_is_refused(phone: Phone) -> None:
 
 
 def driver_is_refused(phone: Phone) -> None:
-    phone.enter(World.SECURE)
-    phone.smc(abi.DRIVER_CALL.function)
+    enter(phone)
     refused(phone, NARROW, NPU0.base)
     assert phone.in_driver
 

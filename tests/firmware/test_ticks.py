@@ -12,7 +12,7 @@ from monitor.abi import Status
 
 from .gic import VIRTUAL_TIMER, acknowledge, listen
 from .phone import PAGE, Phone
-from .test_driver_context import LDR, execute
+from .test_driver_context import LDR, enter, execute
 from .test_preemption import preempted, spin
 
 AHEAD = 10_000
@@ -54,8 +54,7 @@ def test_driver_silences_the_tick_for_its_own_call_only(phone: Phone, way: str, 
     instruction, value = WAYS[way]
     phone.enter(World.NORMAL)
     phone.set_timer(phone.machine.instructions + AHEAD, "cntv")
-    phone.enter(World.SECURE)
-    phone.smc(abi.DRIVER_CALL.function)
+    enter(phone)
     assert execute(phone, instruction, 0, value) == "arrive_return" and phone.in_driver
     ends(phone)
     if phone.core.world is World.SECURE:
@@ -82,8 +81,7 @@ def test_tick_is_the_normal_worlds_when_the_driver_is_interrupted(
     tick = phone.machine.instructions + (1 << 40)
     phone.set_timer(tick, "cntv")
     interrupted(phone)
-    phone.enter(World.SECURE)
-    phone.smc(abi.DRIVER_CALL.function)
+    enter(phone)
     execute(phone, instruction, 0, value)
     assert phone.in_driver
     spin(phone)
@@ -93,8 +91,7 @@ def test_tick_is_the_normal_worlds_when_the_driver_is_interrupted(
 
 def test_tick_that_the_driver_sets_is_not_the_normal_worlds(phone: Phone) -> None:
     """It may preempt the driver itself; behind its call nothing is left of it."""
-    phone.enter(World.SECURE)
-    phone.smc(abi.DRIVER_CALL.function)
+    enter(phone)
     for instruction, value in ((0xD51B_E341, phone.machine.instructions + AHEAD), (0xD51B_E321, 1)):
         execute(phone, instruction, 0, value)
     phone.smc(abi.DRIVER_RETURN.function)

@@ -62,6 +62,7 @@ from .fire.scenes import (
     Planned,
     PoolKernel,
     Random,
+    Run,
     all_lies,
     generate,
     make,
@@ -196,6 +197,16 @@ def take_weights(phone: Phone) -> None:
             force(pages_in(phone, PageState.LOCKED).index(region.frames[0]))(phone)
 
 
+def met_while_serving(run: Run, which: str) -> Counter[str]:
+    """What has come to pass of the NPU, from a whole service and another one behind it."""
+    try:
+        serve_to_the_end(run)
+        serve_again(run)
+    except Exception as failed:
+        raise AssertionError(which) from failed
+    return run.phone.met
+
+
 @pytest.mark.usefixtures("jobs_overlap")
 def test_every_false_answer_of_the_driver_is_found_out() -> None:
     """One, in each call: a sample that meets every lie and every stretch of the flow; or all of it.
@@ -210,12 +221,7 @@ def test_every_false_answer_of_the_driver_is_found_out() -> None:
     for index in range(singles):
         number, name = index * calls // singles, list(LIES)[index % len(LIES)]
         run = make(WhileItMultiplies(0, NEVER), use_npu=True, driver=Liar({number: name}))
-        try:
-            serve_to_the_end(run)
-            serve_again(run)
-        except Exception as failed:
-            raise AssertionError(f"call {number}: {name}") from failed
-        told += run.phone.met
+        told += met_while_serving(run, f"call {number}: {name}")
     assert told.keys() >= {*LIES, "POWER by service", "SUBMIT by service", "WAIT by service", "WAIT by fiq"}
 
 
@@ -227,12 +233,7 @@ def test_driver_fails_and_lies_in_any_sequence(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(npu, "OVERLAP_MACS", (0, NEVER)[seed % 2])
         schedule = WhileItMultiplies(seed, spacing=3 + 4 * seed % 29)
         run = make(schedule, use_npu=True, driver=Liar(seed=seed))
-        try:
-            serve_to_the_end(run)
-            serve_again(run)
-        except Exception as failed:
-            raise AssertionError(f"seed {seed}") from failed
-        met += run.phone.met
+        met += met_while_serving(run, f"seed {seed}")
     assert met.keys() >= {*LIES, *(f"{operation.name} by service" for operation in DriverOperation), "FIQ", "BUSY"}
 
 
